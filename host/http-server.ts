@@ -1,0 +1,188 @@
+// Our own HTTP APIs (CA, collector, admin doors): a table of routes, JSON bodies with a limit, errors as problem+json. Not the
+// call path: agents' calls never pass here.
+
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
+import type net from 'node:net'
+import { asMeshError, MeshError } from '../mesh/errors.js'
+import { type Reader, readJson } from '../mesh/parse.js'
+import { PROBLEM_TYPE, problemOf } from '../mesh/wire/problem.js'
+import { errorFields, type Log } from './log.js'
+
+/** What a route answers: JSON, or text of a media type. */
+export type Answer =
+  | { readonly status?: number; readonly json: unknown }
+  | { readonly status?: number; readonly text: string; readonly type: string }
+
+export interface Request {
+  /** Values of the `:name` segments of the route, percent-decoding refused (they are names, serials and ids). */
+  readonly params: Readonly<Record<string, string>>
+  readonly query: URLSearchParams
+  readonly raw: IncomingMessage
+  /** @throws MeshError WIRE_MALFORMED | WIRE_TOO_LARGE */
+  body<T>(read: Reader<T>, what: string): Promise<T>
+}
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  /** E.g. `/v1/agents/:name`. */
+  readonly path: string
+  readonly maxBytes?: number
+  readonly answer: (request: Request) => Answer | Promise<Answer>
+}
+
+const DEFAULT_MAX_BYTES = 64 * 1024
+
+/** The request listener of a table of routes. */
+export function serveRoutes(
+  routes: readonly Route[],
+  log: Log,
+): (raw: IncomingMessage, response: ServerResponse) => void {
+  return (raw, response) => {
+    answerOne(routes, raw)
+      .then((answer) => send(response, answer))
+      .catch((error: unknown) => {
+        const problem = asMeshError(error)
+        log[problem.code === 'INTERNAL' ? 'error' : 'info']('http.refused', {
+          method: raw.method,
+          path: raw.url?.split('?')[0]?.slice(0, 200),
+          ...errorFields(problem),
+        })
+        sendProblem(response, problem)
+      })
+  }
+}
+
+/** A plain HTTP server with the limits every door of ours has. */
+export function createHttpServer(listener: (raw: IncomingMessage, response: ServerResponse) => void): Server {
+  return createServer(
+    { maxHeaderSize: 16 * 1024, requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 5_000 },
+    listener,
+  )
+}
+
+/**
+ * Listens on a TCP port (0: any free one) or a Unix socket path.
+ * @returns the port, 0 for a socket
+ * @throws MeshError PORT_BUSY | SOCKET_PATH_TOO_LONG
+ */
+export function listen(
+  server: net.Server,
+  where: { host: string; port: number; flag: string } | { socket: string },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    if ('socket' in where && Buffer.byteLength(where.socket) > 103) {
+      reject(new MeshError('SOCKET_PATH_TOO_LONG', `${where.socket} is longer than 103 bytes`))
+      return
+    }
+    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, where)))
+    const listening = (): void => {
+      const address = server.address()
+      resolve(typeof address === 'object' && address !== null ? address.port : 0)
+    }
+    if ('socket' in where) server.listen(where.socket, listening)
+    else server.listen({ host: where.host, port: where.port }, listening)
+  })
+}
+
+/** Stops accepting, ends idle connections, waits at most `graceMs` for the rest, then destroys them. */
+export function closeServer(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+    server.close(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}
+
+export function sendProblem(response: ServerResponse, error: MeshError): void {
+  const problem = problemOf(error)
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  response.writeHead(problem.status, { 'content-type': PROBLEM_TYPE, 'cache-control': 'no-store' })
+  response.end(`${JSON.stringify(problem)}\n`)
+}
+
+function send(response: ServerResponse, answer: Answer): void {
+  const [type, body] =
+    'json' in answer ? ['application/json', `${JSON.stringify(answer.json)}\n`] : [answer.type, answer.text]
+  response.writeHead(answer.status ?? 200, {
+    'content-type': type,
+    'cache-control': 'no-store',
+    'content-length': Buffer.byteLength(body),
+  })
+  response.end(body)
+}
+
+async function answerOne(routes: readonly Route[], raw: IncomingMessage): Promise<Answer> {
+  const [pathname = '', search = ''] = (raw.url ?? '').split('?', 2)
+  const matches = routes.flatMap((route) => {
+    const params = matchPath(route.path, pathname)
+    return params === undefined ? [] : [{ route, params }]
+  })
+  if (matches.length === 0) throw new MeshError('NOT_FOUND', `no such path: ${pathname.slice(0, 200)}`)
+  const match = matches.find(({ route }) => route.method === raw.method)
+  if (match === undefined)
+    throw new MeshError('METHOD_NOT_ALLOWED', `${pathname.slice(0, 200)} does not take ${raw.method ?? ''}`)
+  const { route, params } = match
+  return route.answer({
+    params,
+    raw,
+    query: new URLSearchParams(search),
+    body: async (read, what) =>
+      readJson(await readBody(raw, route.maxBytes ?? DEFAULT_MAX_BYTES), read, what),
+  })
+}
+
+function matchPath(pattern: string, pathname: string): Record<string, string> | undefined {
+  const wanted = pattern.split('/')
+  const given = pathname.split('/')
+  if (wanted.length !== given.length) return undefined
+  const params: Record<string, string> = {}
+  for (const [index, segment] of wanted.entries()) {
+    const value = given[index] ?? ''
+    if (segment.startsWith(':')) {
+      if (!/^[A-Za-z0-9._-]{1,128}$/.test(value)) return undefined
+      params[segment.slice(1)] = value
+    } else if (segment !== value) return undefined
+  }
+  return params
+}
+
+async function readBody(raw: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of raw as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > maxBytes) throw new MeshError('WIRE_TOO_LARGE', `the body is larger than ${maxBytes} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function listenError(
+  error: NodeJS.ErrnoException,
+  where: { host: string; port: number; flag: string } | { socket: string },
+): MeshError {
+  if ('socket' in where)
+    return new MeshError('STATE_UNREADABLE', `cannot listen on ${where.socket}`, { cause: error })
+  const place = `${where.host}:${where.port}`
+  if (error.code === 'EADDRINUSE')
+    return new MeshError('PORT_BUSY', `${place} is taken by another program`, {
+      cause: error,
+      hint: `stop it, or choose another port with ${where.flag}`,
+    })
+  if (error.code === 'EADDRNOTAVAIL')
+    return new MeshError('CONFIG_INVALID', `${where.host} is not an address of this host`, {
+      cause: error,
+      hint: 'give --listen an address of this host',
+    })
+  return new MeshError('CONFIG_INVALID', `cannot listen on ${place}: ${error.code ?? error.message}`, {
+    cause: error,
+    hint: `choose another with ${where.flag}`,
+  })
+}

@@ -1,0 +1,68 @@
+// The one door to SQLite: opens a database in WAL mode and brings its schema up to date. Migrations are numbered from 1 and
+// never edited; a database of a newer release is refused and left alone.
+
+import { chmodSync } from 'node:fs'
+import Database from 'better-sqlite3'
+import { MeshError } from '../mesh/errors.js'
+
+export type Sqlite = Database.Database
+export type Statement = Database.Statement
+
+export interface SqliteOptions {
+  readonly file: string
+  /** SQL of migration 1, 2, ...; each runs once, in a transaction of its own. */
+  readonly migrations: readonly string[]
+  /** `power` survives a power cut (fsync at each commit); `process` survives kill -9. */
+  readonly durability: 'power' | 'process'
+}
+
+/**
+ * @throws MeshError STATE_UNREADABLE when the file is no database, is damaged, or is of a newer release
+ */
+export function openSqlite({ file, migrations, durability }: SqliteOptions): Sqlite {
+  let db: Sqlite | undefined
+  try {
+    db = new Database(file, { timeout: 5000 })
+    if (file !== ':memory:') chmodSync(file, 0o600)
+    db.pragma('journal_mode = WAL')
+    db.pragma(`synchronous = ${durability === 'power' ? 'FULL' : 'NORMAL'}`)
+    db.pragma('foreign_keys = ON')
+    migrate(db, file, migrations)
+    return db
+  } catch (error) {
+    db?.close()
+    if (error instanceof MeshError) throw error
+    throw new MeshError('STATE_UNREADABLE', `${file} is not a readable database`, { cause: error })
+  }
+}
+
+/**
+ * Opens a database that another process may be writing, for reading only.
+ * @throws MeshError LEDGER_MISSING | STATE_UNREADABLE
+ */
+export function openSqliteReader(file: string): Sqlite {
+  try {
+    const db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
+    db.pragma('schema_version')
+    return db
+  } catch (error) {
+    if ((error as { code?: string }).code === 'SQLITE_CANTOPEN')
+      throw new MeshError('LEDGER_MISSING', `${file} cannot be opened`, { cause: error })
+    throw new MeshError('STATE_UNREADABLE', `${file} is not a readable database`, { cause: error })
+  }
+}
+
+function migrate(db: Sqlite, file: string, migrations: readonly string[]): void {
+  const at = db.pragma('user_version', { simple: true }) as number
+  if (at > migrations.length) {
+    throw new MeshError('STATE_UNREADABLE', `${file} was written by a newer release (schema ${at})`, {
+      hint: 'run that release, or a newer one',
+    })
+  }
+  migrations.slice(at).forEach((sql, index) => {
+    db.transaction(() => {
+      db.exec(sql)
+      db.pragma(`user_version = ${at + index + 1}`)
+    })()
+  })
+}

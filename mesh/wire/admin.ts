@@ -1,0 +1,150 @@
+// The CA's admin wire: HTTP over the Unix socket `<home>/ca/admin.sock` (0700 directory; whoever opens it is the CA's own OS
+// user). Paths stand beside their messages; answers are JSON, errors problem+json (problem.ts).
+
+import {
+  flag,
+  integer,
+  lines,
+  listOf,
+  nullable,
+  oneOf,
+  type Read,
+  record,
+  text,
+  withDefault,
+  word,
+} from '../parse.js'
+import { NAMED_KINDS, type NamedKind, parseAgentName, parseSpiffeId } from '../spiffe-id.js'
+
+const kind = oneOf(...(NAMED_KINDS as readonly [NamedKind, ...NamedKind[]]))
+const name = word(parseAgentName, 63)
+
+/** GET /v1/status */
+export const READ_STATUS = record({
+  trustDomain: text(255),
+  address: text(300),
+  generation: text(36),
+  epoch: integer(0),
+  policyVersion: integer(0),
+  members: integer(0),
+  rootNotAfter: integer(0),
+  issuingNotAfter: integer(0),
+  now: integer(0),
+})
+export type Status = Read<typeof READ_STATUS>
+
+/** An address set by the operator for an agent's ingress: the only one, besides its own source address, that it may announce. */
+const address = nullable(text(300))
+
+/** POST /v1/agents registers; GET /v1/agents lists; GET, DELETE /v1/agents/<name>; POST /v1/agents/<name>/restore */
+export const READ_AGENT_ADD = record({
+  kind: withDefault(kind, 'agent'),
+  name,
+  ttlSeconds: withDefault(nullable(integer(900, 604_800)), null),
+  address: withDefault(address, null),
+})
+export type AgentAdd = Read<typeof READ_AGENT_ADD>
+
+const instance = record({
+  instanceId: text(36),
+  serial: text(40),
+  notAfter: integer(0),
+  connected: flag,
+  lastSeenAt: nullable(integer(0)),
+  endpoint: nullable(text(300)),
+})
+export type InstanceInfo = Read<typeof instance>
+
+export const READ_AGENT = record({
+  kind,
+  name,
+  id: word(parseSpiffeId),
+  state: oneOf('registered', 'enrolled', 'revoked'),
+  createdAt: integer(0),
+  ttlSeconds: integer(1),
+  address,
+  instances: listOf(instance, 10_000),
+})
+export type AgentInfo = Read<typeof READ_AGENT>
+export const READ_AGENTS = record({ agents: listOf(READ_AGENT, 100_000) })
+
+/** POST /v1/tokens */
+export const READ_TOKEN_MINT = record({ kind: withDefault(kind, 'agent'), name })
+export type TokenMint = Read<typeof READ_TOKEN_MINT>
+export const READ_TOKEN_MINTED = record({ token: text(4096), expiresAt: integer(0), registered: flag })
+export type TokenMinted = Read<typeof READ_TOKEN_MINTED>
+
+/** POST /v1/enrol-local: EnrolLocalRequest -> Enrolment (enrolment.ts) */
+
+/** POST /v1/certs issues for a foreign client (the CSR is made by the CLI); GET /v1/certs[?name=] lists; GET /v1/certs/<serial>; DELETE revokes it */
+export const READ_CERT_ISSUE = record({ name, csrPem: lines(16_384) })
+export type CertIssue = Read<typeof READ_CERT_ISSUE>
+
+export const READ_CERT = record({
+  serial: text(40),
+  id: word(parseSpiffeId),
+  instanceId: text(36),
+  notBefore: integer(0),
+  notAfter: integer(0),
+  issuedAt: integer(0),
+  /** How it came to be: `token`, `local-admin`, `renewal`, `issue`. */
+  by: text(32),
+  parentSerial: nullable(text(40)),
+  revokedAt: nullable(integer(0)),
+  supersededAt: nullable(integer(0)),
+  pem: lines(16_384),
+})
+export type CertInfo = Read<typeof READ_CERT>
+export const READ_CERTS = record({ certs: listOf(READ_CERT, 100_000) })
+
+/** POST /v1/revocations: an agent (all that is its), or one serial. `waitMs` > 0 answers after the acknowledgements. */
+export const READ_REVOKE = record({
+  kind: withDefault(kind, 'agent'),
+  name: withDefault(nullable(name), null),
+  serial: withDefault(nullable(text(40)), null),
+  reason: withDefault(text(256), 'revoked by operator'),
+  waitMs: withDefault(integer(0, 60_000), 0),
+})
+export type Revoke = Read<typeof READ_REVOKE>
+
+/** `applied` of `expected` instances (those with a live leaf) have replaced their world and destroyed sockets; `missing` names the rest. */
+export const READ_REVOKED = record({
+  ids: listOf(text(2048), 100_000),
+  serials: listOf(text(40), 1_000_000),
+  epoch: integer(0),
+  applied: integer(0),
+  expected: integer(0),
+  /** Connections that members destroyed for it. */
+  cut: integer(0),
+  elapsedMs: integer(0),
+  missing: listOf(record({ id: text(2048), instanceId: text(36), exposedUntil: integer(0) }), 100_000),
+})
+export type Revoked = Read<typeof READ_REVOKED>
+
+/** PUT /v1/policy (body: PolicyPush) replaces; GET /v1/policy shows */
+export const READ_POLICY_PUSH = record({ yaml: lines(1024 * 1024) })
+export const READ_POLICY_SHOWN = record({
+  version: integer(0),
+  pushedAt: integer(0),
+  yaml: lines(1024 * 1024),
+})
+export type PolicyShown = Read<typeof READ_POLICY_SHOWN>
+
+/** POST /v1/can: would the policy in force allow it? Callers and callees are agent names or whole SPIFFE IDs. */
+export const READ_CAN = record({ from: text(2048), to: text(2048), method: text(32), path: text(8192) })
+export type Can = Read<typeof READ_CAN>
+export const READ_CAN_ANSWER = record({
+  decision: oneOf('permit', 'deny'),
+  code: text(64),
+  operation: text(16_384),
+  scope: nullable(text(256)),
+  rule: nullable(text(256)),
+  grant: nullable(text(256)),
+  /** Policy lines that would allow it; null when it is allowed. */
+  suggestion: nullable(lines(8192)),
+  policyVersion: integer(0),
+})
+export type CanAnswer = Read<typeof READ_CAN_ANSWER>
+
+/** PUT /v1/address: what tokens and the server certificate carry from now on. */
+export const READ_ADDRESS = record({ host: text(255) })
