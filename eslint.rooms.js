@@ -17,6 +17,7 @@ export const ROOMS = [
   },
   { room: 'mesh/policy/document.ts', may: ['mesh'], node: [], packages: ['yaml'] },
   { room: 'host', may: ['mesh', 'host'] },
+  { room: 'host/config.ts', may: ['mesh', 'host'], packages: ['yaml'] },
   { room: 'host/sqlite.ts', may: ['mesh', 'host'], packages: ['better-sqlite3'] },
   { room: 'member', may: ['mesh', 'host', 'member'] },
   {

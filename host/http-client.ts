@@ -93,5 +93,6 @@ const placeOf = (target: Target): string =>
 
 const reasonOf = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error)
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message
+  const code = (error as NodeJS.ErrnoException).code
+  return code ?? error.message
 }

@@ -10,7 +10,6 @@ import {
   listOf,
   nullable,
   type Read,
-  type Reader,
   readJson,
   record,
   text,
