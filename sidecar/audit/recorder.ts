@@ -1,0 +1,52 @@
+// What the call path tells the ledger: decisions before a call is forwarded, ends after it, refusals counted, notes. It groups,
+// bounds and, when the ledger cannot be written, refuses; it never decides about a call and never reads the ledger.
+
+import type { Clock } from '../../host/clock.js'
+import type { Log } from '../../host/log.js'
+import type { Metrics } from '../../host/metrics.js'
+import type { Decided, Direction, Ended, Party } from '../../mesh/audit-record.js'
+import type { MeshErrorCode } from '../../mesh/errors.js'
+import type { Ledger } from './ledger.js'
+
+export interface Refused {
+  readonly direction: Direction
+  readonly reason: MeshErrorCode
+  readonly peer: Party
+  /** As the socket names it; null for a Unix socket. */
+  readonly remoteAddress: string | null
+}
+
+export interface Recorder {
+  /**
+   * Resolves when the decision is committed: all decisions of one event-loop turn share one transaction. Every decision,
+   * denials too, is followed by exactly one `ended` of the same direction and call id.
+   * @throws MeshError AUDIT_UNAVAILABLE when it cannot be written (with onFailure `allow`: resolves, and is counted as lost);
+   * CALL_ID_INVALID when a call of that direction and id is still running; AUDIT_RECORD_INVALID when it would not read back
+   */
+  decided(record: Omit<Decided, 'kind'>): Promise<void>
+  /** Written within 25 ms, or with the next decision. Never throws. */
+  ended(record: Omit<Ended, 'kind'>): void
+  /** Counted per reason and source prefix: one record each ten seconds. Never throws. */
+  refused(refused: Refused): void
+  /** Something that happened to the identity or the ledger: `rotated`, `self-revoked`, ... Never throws. */
+  note(event: string, detail: string): void
+  /** False while the last write failed. */
+  readonly healthy: boolean
+  /** Writes what is pending, ends open calls as `unknown` and closes the ledger. */
+  close(): Promise<void>
+}
+
+export interface RecorderOptions {
+  /** State directory of the sidecar; the ledger is `ledger.db` in it. */
+  readonly dir: string
+  /** The identity that writes, at this moment. */
+  readonly self: () => Party
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly durability: 'power' | 'process'
+  readonly onFailure: 'deny' | 'allow'
+  readonly maxDiskBytes: number
+}
+
+export declare function openRecorder(options: RecorderOptions): Recorder & { readonly ledger: Ledger }
