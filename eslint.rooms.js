@@ -10,7 +10,7 @@ const ROOT = import.meta.dirname
 export const ROOMS = [
   { room: 'mesh', may: ['mesh'], node: ['node:crypto'] },
   {
-    room: 'mesh/svid.ts',
+    room: 'mesh/certificate.ts',
     may: ['mesh'],
     node: ['node:crypto'],
     packages: ['@peculiar/x509', 'reflect-metadata'],

@@ -1,0 +1,26 @@
+// What every TLS door and client of ours has in common. Sessions are never resumed: a resumed session would skip the judgement of
+// the peer (RFC 8446 §4.6.1), so tickets are off and nobody keeps a session store.
+
+import { constants, type X509Certificate } from 'node:crypto'
+import type { TLSSocket } from 'node:tls'
+
+/** Spread into the options of every TLS server and client: TLS 1.3, no tickets. */
+export const TLS_FLOOR = { minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET } as const
+
+/** A peer that presents more than this is refused by the judge anyway; the rest is not looked at. */
+const MAX_PRESENTED = 8
+
+/**
+ * The certificates that the peer presented, as it ordered them, leaf first; unverified.
+ * @returns [] when it presented none
+ */
+export function presentedChain(socket: TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = []
+  let next = socket.getPeerX509Certificate()
+  while (next !== undefined && chain.length < MAX_PRESENTED) {
+    const known = chain.some((each) => each.fingerprint256 === next?.fingerprint256)
+    if (!known) chain.push(next)
+    next = next.issuerCertificate
+  }
+  return chain
+}

@@ -1,0 +1,43 @@
+// What is withdrawn: whole identities and single certificates. A value that is replaced, never edited, so that a judgement sees
+// one consistent set. Serial numbers only mean something beside their issuer (RFC 5280 §4.1.2.2).
+
+import type { SpiffeId } from './spiffe-id.js'
+import type { Svid } from './svid.js'
+import type { RevokedSerial } from './wire/feed.js'
+
+export interface Revocations {
+  /** Identities of which no certificate is accepted. */
+  readonly ids: ReadonlySet<SpiffeId>
+  /** Keyed `${issuer}:${serial}`. */
+  readonly serials: ReadonlyMap<string, RevokedSerial>
+}
+
+/** True when the identity or this certificate is withdrawn. One or two look-ups. */
+export function covers(revocations: Revocations, svid: Pick<Svid, 'id' | 'issuer' | 'serial'>): boolean {
+  return revocations.ids.has(svid.id) || revocations.serials.has(keyOf(svid))
+}
+
+export function revocationsOf(ids: readonly SpiffeId[], serials: readonly RevokedSerial[]): Revocations {
+  return { ids: new Set(ids), serials: new Map(serials.map((each) => [keyOf(each), each])) }
+}
+
+/** The set with these withdrawn as well. */
+export function withRevoked(
+  revocations: Revocations,
+  ids: readonly SpiffeId[],
+  serials: readonly RevokedSerial[],
+): Revocations {
+  return {
+    ids: new Set([...revocations.ids, ...ids]),
+    serials: new Map([...revocations.serials, ...serials.map((each) => [keyOf(each), each] as const)]),
+  }
+}
+
+/** The set without the identity; its single certificates stay withdrawn. */
+export function withRestored(revocations: Revocations, id: SpiffeId): Revocations {
+  const ids = new Set(revocations.ids)
+  ids.delete(id)
+  return { ids, serials: revocations.serials }
+}
+
+const keyOf = ({ issuer, serial }: Pick<Svid, 'issuer' | 'serial'>): string => `${issuer}:${serial}`
