@@ -169,6 +169,13 @@ export const ERRORS = {
     when: 'the join token was minted for another name',
     hint: 'mint one for this name: troth token NAME',
   },
+  JOIN_TOKEN_TRIES: {
+    status: 429,
+    exit: 4,
+    retryable: true,
+    when: 'too many enrolments from one address failed within a minute',
+    hint: 'wait a minute, then try with a fresh token: troth token NAME',
+  },
   CA_FINGERPRINT_MISMATCH: {
     status: 403,
     exit: 4,
@@ -218,6 +225,10 @@ export const ERRORS = {
     when: 'a certificate just signed did not pass the check',
     hint: 'report this as a bug; nothing was handed out',
   },
+  CA_EXPIRED: config(
+    'the root or the issuing CA is at the end of its life',
+    'make a new CA in another home: troth init --home DIR',
+  ),
   CLONE_SUSPECTED: denied(
     'one certificate was used to renew with two different keys',
     'find the copy; then troth revoke NAME and enrol again',
@@ -228,6 +239,10 @@ export const ERRORS = {
   ),
   AGENT_UNKNOWN: missing('no agent of that name is registered', 'register it: troth agent add NAME'),
   AGENT_EXISTS: conflict('an agent of that name is registered already', 'see troth agent show NAME'),
+  AGENT_INSTANCE_TAKEN: conflict(
+    'the instance id of an enrolment belongs to another member',
+    'remove the copied state directory and enrol again',
+  ),
   AGENT_REVOKED: denied(
     'the agent was revoked',
     'if that was a mistake: troth agent restore NAME, then enrol again',

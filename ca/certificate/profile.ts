@@ -1,0 +1,134 @@
+// What each certificate of the mesh contains: root, issuing CA, member leaf, the CA's own server leaf. Every field comes from
+// here; nothing is ever copied from a request. RFC 5280 §4.2, X509-SVID §2 to §4, docs/architecture.md 4.2.
+
+import { isIP } from 'node:net'
+import { MeshError } from '../../mesh/errors.js'
+import { caId, meaningOf, type SpiffeId, type TrustDomain } from '../../mesh/spiffe-id.js'
+
+const DAY_MS = 86_400_000
+export const ROOT_LIFE_MS = 3650 * DAY_MS
+export const ISSUING_LIFE_MS = 365 * DAY_MS
+/** Clocks of two hosts may differ by this much: a leaf in the future is refused by OpenSSL, Go and GnuTLS alike. */
+export const BACKDATE_MS = 300_000
+/** An issuer with less life than this signs nothing: the leaf would be dead on arrival. */
+const SHORTEST_MS = 60_000
+
+/** The first words of a development root's common name. */
+export const DEV_MARK = 'TROTH DEV'
+
+export interface Validity {
+  /** Instants, ms since epoch, whole seconds (ASN.1 keeps no more). */
+  readonly notBefore: number
+  readonly notAfter: number
+}
+
+export interface Profile extends Validity {
+  /** Root and issuing CA sign certificates, a leaf is an identity. */
+  readonly usage: 'root' | 'issuing' | 'leaf'
+  /** Relative names in order; values are ASCII. `serialNumber` is the X.520 attribute, not the certificate's serial. */
+  readonly subject: readonly { readonly attribute: 'CN' | 'O' | 'serialNumber'; readonly value: string }[]
+  /** The one URI SAN. */
+  readonly uri: string
+  readonly dns: readonly string[]
+  readonly ip: readonly string[]
+}
+
+/** `nonce` tells two CAs of one trust domain apart, so that no chain is built through the wrong one. */
+export interface AuthorityProfileQuery {
+  readonly trustDomain: TrustDomain
+  readonly dev: boolean
+  readonly nonce: string
+  readonly now: number
+}
+
+export function rootProfile(query: AuthorityProfileQuery): Profile {
+  return { ...authority(query, 'root'), usage: 'root', ...lasting(query.now, ROOT_LIFE_MS, null) }
+}
+
+/** @throws MeshError CA_EXPIRED */
+export function issuingProfile(query: AuthorityProfileQuery, root: Validity): Profile {
+  return { ...authority(query, 'issuing CA'), usage: 'issuing', ...lasting(query.now, ISSUING_LIFE_MS, root) }
+}
+
+export interface MemberProfileQuery {
+  readonly id: SpiffeId
+  readonly instanceId: string
+  readonly ttlMs: number
+  readonly now: number
+}
+
+/**
+ * The leaf of an agent, operator or collector. An agent is `<name>.mesh`; the other kinds are `<name>.<kind>.mesh`, because a client
+ * that checks only DNS names must not take a collector for the agent of the same name. Never `localhost`: a client asking
+ * for that would accept any agent.
+ * @throws MeshError CA_EXPIRED when the issuer has no life left to give
+ */
+export function memberProfile({ id, instanceId, ttlMs, now }: MemberProfileQuery, issuer: Validity): Profile {
+  const meaning = meaningOf(id)
+  if (meaning.kind === 'ca' || meaning.kind === 'foreign')
+    throw new MeshError('CSR_NOT_ALLOWED', `no leaf is issued to ${id}`)
+  const { kind, name } = meaning
+  return {
+    usage: 'leaf',
+    subject: [
+      { attribute: 'CN', value: name },
+      { attribute: 'serialNumber', value: instanceId },
+    ],
+    uri: id,
+    dns: [kind === 'agent' ? `${name}.mesh` : `${name}.${kind}.mesh`],
+    ip: [],
+    ...lasting(now, ttlMs, issuer),
+  }
+}
+
+export interface ServerProfileQuery {
+  readonly trustDomain: TrustDomain
+  /** Host names and addresses that the server is reached by. */
+  readonly hosts: readonly string[]
+  readonly ttlMs: number
+  readonly now: number
+}
+
+/** @throws MeshError CA_EXPIRED */
+export function serverProfile(
+  { trustDomain, hosts, ttlMs, now }: ServerProfileQuery,
+  issuer: Validity,
+): Profile {
+  const places = [...new Set(hosts)].filter((host) => host !== 'localhost')
+  return {
+    usage: 'leaf',
+    subject: [{ attribute: 'CN', value: 'ca' }],
+    uri: caId(trustDomain),
+    dns: places.filter((host) => isIP(host) === 0),
+    ip: places.filter((host) => isIP(host) !== 0),
+    ...lasting(now, ttlMs, issuer),
+  }
+}
+
+function authority(
+  { trustDomain, dev, nonce }: AuthorityProfileQuery,
+  what: string,
+): Pick<Profile, 'subject' | 'uri' | 'dns' | 'ip'> {
+  const value = `${dev ? DEV_MARK : 'Troth'} ${what} ${nonce}`
+  // X.520 bounds O to 64 characters; a longer trust domain stands in the URI alone
+  const organisation = trustDomain.length <= 64 ? [{ attribute: 'O' as const, value: trustDomain }] : []
+  return {
+    subject: [{ attribute: 'CN', value }, ...organisation],
+    uri: `spiffe://${trustDomain}`,
+    dns: [],
+    ip: [],
+  }
+}
+
+/** Back-dated, counted from now, and never beyond either end of the issuer's life. */
+function lasting(now: number, lifeMs: number, issuer: Validity | null): Validity {
+  const second = Math.floor(now / 1000) * 1000
+  const notBefore = Math.max(second - BACKDATE_MS, issuer?.notBefore ?? 0)
+  const notAfter = Math.min(second + lifeMs, issuer?.notAfter ?? Number.MAX_SAFE_INTEGER)
+  if (notAfter - second < SHORTEST_MS)
+    throw new MeshError(
+      'CA_EXPIRED',
+      'the issuing certificate is at the end of its life and signs nothing more',
+    )
+  return { notBefore, notAfter }
+}
