@@ -22,7 +22,7 @@ export interface JsonRequest<T> {
 /** `socketPath`, or host and port with TLS options. */
 export type Target =
   | { readonly socketPath: string }
-  | (https.RequestOptions & { readonly host: string; readonly port: number })
+  | (Omit<https.RequestOptions, 'socketPath'> & { readonly host: string; readonly port: number })
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -93,6 +93,5 @@ const placeOf = (target: Target): string =>
 
 const reasonOf = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error)
-  const code = (error as NodeJS.ErrnoException).code
-  return code ?? error.message
+  return (error as NodeJS.ErrnoException).code ?? error.message
 }
