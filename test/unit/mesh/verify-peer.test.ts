@@ -1,0 +1,194 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Hierarchy, issueLeaf, type Leaf, makeCa, makeHierarchy } from '../../../certs-dev/hierarchy.js'
+import { makeWrongLeaves, type WrongLeaf } from '../../../certs-dev/wrong-leaves.js'
+import { MeshError } from '../../../mesh/errors.js'
+import { revocationsOf } from '../../../mesh/revocation.js'
+import { parseSpiffeId } from '../../../mesh/spiffe-id.js'
+import { parseTrustBundle, splitPem } from '../../../mesh/trust-bundle.js'
+import { PeerRefused, type Question, verifyPeer } from '../../../mesh/verify-peer.js'
+
+const TD = 'acme.internal'
+const ID = parseSpiffeId(`spiffe://${TD}/agent/planner`)
+const DAY = 86_400_000
+
+let mesh: Hierarchy
+let good: Leaf
+let wrong: WrongLeaf[]
+
+beforeAll(async () => {
+  mesh = await makeHierarchy({ trustDomain: TD, dev: true })
+  good = await issueLeaf(mesh, ID)
+  wrong = await makeWrongLeaves(mesh, 'planner')
+})
+
+const ask = (leaf: Leaf, about: Partial<Question> = {}): Question => ({
+  chain: splitPem(leaf.chainPem),
+  tlsAuthorized: true,
+  bundles: new Map([[mesh.trustDomain, mesh.bundle]]),
+  revocations: revocationsOf([], []),
+  expected: { kinds: ['agent'] },
+  now: mesh.madeAt,
+  ...about,
+})
+
+function refusal(question: Question): MeshError {
+  try {
+    verifyPeer(question)
+  } catch (error) {
+    if (error instanceof MeshError) return error
+    throw error
+  }
+  throw new Error('the judge accepted it')
+}
+
+describe('a right leaf', () => {
+  it('is accepted with its identity, instance and issuer', () => {
+    const svid = verifyPeer(ask(good))
+    expect(svid.id).toBe(ID)
+    expect(svid.instanceId).toBe(good.instanceId)
+    expect(svid.serial).toBe(good.certificate.serialNumber.toLowerCase())
+    expect(svid.issuer).toMatch(/^[0-9a-f]{64}$/)
+    expect(svid.notAfter).toBe(Math.floor((mesh.madeAt + DAY) / 1000) * 1000)
+  })
+
+  it('is accepted when the root is presented too, in any order', () => {
+    const [leaf, issuing] = splitPem(good.chainPem)
+    const chain = [leaf!, mesh.root.certificate, issuing!]
+    expect(verifyPeer(ask(good, { chain })).id).toBe(ID)
+  })
+
+  it('is accepted where exactly it is awaited', () => {
+    expect(verifyPeer(ask(good, { expected: { exactly: ID } })).id).toBe(ID)
+  })
+
+  it('is accepted with a P-384 key', async () => {
+    expect(verifyPeer(ask(await issueLeaf(mesh, ID, { keyKind: 'P-384' }))).id).toBe(ID)
+  })
+
+  it('passes openssl verify -x509_strict as client and as server', () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'troth-'))
+    try {
+      writeFileSync(path.join(dir, 'root.pem'), mesh.rootPem)
+      writeFileSync(path.join(dir, 'chain.pem'), good.chainPem)
+      writeFileSync(path.join(dir, 'issuing.pem'), good.issuing.toString())
+      for (const purpose of ['sslclient', 'sslserver']) {
+        const args = ['verify', '-x509_strict', '-purpose', purpose, '-CAfile', 'root.pem']
+        const said = execFileSync('openssl', [...args, '-untrusted', 'issuing.pem', 'chain.pem'], {
+          cwd: dir,
+        })
+        expect(said.toString()).toContain('OK')
+      }
+    } finally {
+      rmSync(dir, { recursive: true })
+    }
+  })
+})
+
+describe('a wrong leaf', () => {
+  it('is refused with the code of what is wrong with it, even if TLS were satisfied', () => {
+    const codes = wrong.map(({ name, leaf }) => [name, refusal(ask(leaf)).code])
+    expect(codes).toEqual(wrong.map(({ name, code }) => [name, code]))
+  })
+
+  it('is refused with the same code when TLS refuses it as well', () => {
+    const codes = wrong
+      .filter(({ name }) => name !== 'wrong-kind')
+      .map(({ name, leaf }) => [name, refusal(ask(leaf, { tlsAuthorized: false })).code])
+    expect(codes).toEqual(
+      wrong.filter(({ name }) => name !== 'wrong-kind').map(({ name, code }) => [name, code]),
+    )
+  })
+})
+
+describe('the judge', () => {
+  it('refuses a peer without a certificate', () => {
+    expect(refusal(ask(good, { chain: [] })).code).toBe('PEER_NO_CERTIFICATE')
+  })
+
+  it('refuses a right chain that TLS did not accept', () => {
+    expect(refusal(ask(good, { tlsAuthorized: false })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('refuses a leaf without its issuing CA', () => {
+    expect(refusal(ask(good, { chain: [good.certificate] })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('refuses more than four certificates', () => {
+    const [leaf, issuing] = splitPem(good.chainPem)
+    const chain = [leaf!, issuing!, issuing!, issuing!, mesh.root.certificate]
+    expect(refusal(ask(good, { chain })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('refuses where another identity is awaited, and names the peer', () => {
+    const error = refusal(ask(good, { expected: { exactly: parseSpiffeId(`spiffe://${TD}/agent/tickets`) } }))
+    expect(error.code).toBe('PEER_UNEXPECTED')
+    expect(error).toBeInstanceOf(PeerRefused)
+    expect((error as PeerRefused).peer.id).toBe(ID)
+  })
+
+  it('refuses an identity that was revoked, whatever its serial', () => {
+    expect(refusal(ask(good, { revocations: revocationsOf([ID], []) })).code).toBe('PEER_REVOKED')
+  })
+
+  it('refuses a serial that was revoked, of that issuer only', () => {
+    const { serial, issuer } = verifyPeer(ask(good))
+    const revoked = { serial, issuer, id: ID, expiresAt: mesh.madeAt + DAY }
+    expect(refusal(ask(good, { revocations: revocationsOf([], [revoked]) })).code).toBe('PEER_REVOKED')
+    const elsewhere = revocationsOf([], [{ ...revoked, issuer: '0'.repeat(64) }])
+    expect(verifyPeer(ask(good, { revocations: elsewhere })).id).toBe(ID)
+  })
+
+  it('judges at the given instant: the last second is good, the next is not', () => {
+    const { notAfter, notBefore } = verifyPeer(ask(good))
+    expect(verifyPeer(ask(good, { now: notAfter })).id).toBe(ID)
+    expect(refusal(ask(good, { now: notAfter + 1 })).code).toBe('PEER_CERT_EXPIRED')
+    expect(refusal(ask(good, { now: notBefore - 1 })).code).toBe('PEER_CERT_NOT_YET_VALID')
+  })
+
+  it('refuses a leaf that outlives its expired issuing CA', async () => {
+    const leaf = await issueLeaf(mesh, ID, { notAfter: mesh.madeAt + 800 * DAY })
+    expect(refusal(ask(leaf, { now: mesh.madeAt + 400 * DAY })).code).toBe('PEER_CERT_EXPIRED')
+  })
+
+  it('judges an ID by the bundle of its own trust domain, though another trusted root signed it', async () => {
+    const other = await makeHierarchy({ trustDomain: 'other.example', dev: true })
+    const leaf = await issueLeaf(other, ID)
+    const bundles = new Map([
+      [mesh.trustDomain, mesh.bundle],
+      [other.trustDomain, other.bundle],
+    ])
+    expect(refusal(ask(leaf, { bundles })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('refuses a CA below an issuing CA: the path length is spent', async () => {
+    const made = { trustDomain: mesh.trustDomain, madeAt: mesh.madeAt, days: 1, pathLength: 0 }
+    const sub = await makeCa('sub', { ...made, signer: mesh.issuing })
+    const leaf = await issueLeaf(mesh, ID, { signer: sub })
+    const chain = [...splitPem(leaf.chainPem), mesh.issuing.certificate]
+    expect(refusal(ask(leaf, { chain })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('refuses an issuing CA whose key is not ECDSA', async () => {
+    const made = { trustDomain: mesh.trustDomain, madeAt: mesh.madeAt, days: 1, pathLength: 0 }
+    const issuing = await makeCa('rsa', { ...made, signer: mesh.root, keyKind: 'RSA' })
+    expect(refusal(ask(await issueLeaf(mesh, ID, { signer: issuing }))).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('refuses an issuing CA that belongs to another trust domain', async () => {
+    const { trustDomain } = await makeHierarchy({ trustDomain: 'other.example', dev: true })
+    const made = { trustDomain, madeAt: mesh.madeAt, days: 1, pathLength: 0 }
+    const issuing = await makeCa('lent', { ...made, signer: mesh.root })
+    expect(refusal(ask(await issueLeaf(mesh, ID, { signer: issuing }))).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('refuses a CA of the same name and key identifier whose key did not sign', async () => {
+    const twin = await makeHierarchy({ trustDomain: TD, dev: true })
+    const chain = [good.certificate, twin.issuing.certificate, twin.root.certificate]
+    const bundles = new Map([[mesh.trustDomain, parseTrustBundle(mesh.trustDomain, twin.rootPem)]])
+    expect(refusal(ask(good, { chain, bundles })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+})
