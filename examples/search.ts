@@ -43,9 +43,10 @@ export function wordsOf(text: string): string[] {
     .map((word) => (word.length > 3 ? word.replace(/(?<!s)s$/, '') : word))
 }
 
-/** Paragraphs (and single table rows) of a Markdown text, each with the heading above it. */
+/** Paragraphs (and single table rows, without the table's head) of a Markdown text, each with the heading above it. */
 export function passagesOf(file: string, markdown: string): Passage[] {
   const passages: Passage[] = []
+  const lines = markdown.split('\n')
   let heading = ''
   let block: string[] = []
   const flush = (end: number): void => {
@@ -54,15 +55,15 @@ export function passagesOf(file: string, markdown: string): Passage[] {
       passages.push({ file, line: end - block.length, heading, text, length: wordsOf(text).length })
     block = []
   }
-  markdown.split('\n').forEach((line, index) => {
-    const number = index + 1
+  lines.forEach((line, index) => {
     const isRow = line.startsWith('|')
-    if (line.trim() === '' || isRow || line.startsWith('#')) flush(number)
+    const isTableHead = isRow && [line, lines[index + 1]].some((each) => each?.startsWith('|---') === true)
+    if (line.trim() === '' || isRow || line.startsWith('#')) flush(index + 1)
     if (line.startsWith('#')) heading = line.replace(/^#+\s*/, '')
-    else if (line.trim() !== '') block.push(line)
-    if (isRow) flush(number + 1)
+    else if (line.trim() !== '' && !isTableHead) block.push(line)
+    if (isRow) flush(index + 2)
   })
-  flush(markdown.split('\n').length + 1)
+  flush(lines.length + 1)
   return passages
 }
 

@@ -15,6 +15,22 @@ test('the planner answers every open ticket from the documentation', async () =>
   expect(answered.every(({ comments }) => comments[0]?.author === CALLER)).toBe(true)
 })
 
+test.each([
+  ['1', /7410 \(CA\) and 7411 \(collector\)/],
+  ['2', /ten minutes/],
+  ['3', /`python3`, `make` and `g\+\+`/],
+  ['4', /CA down.*all calls/],
+  ['5', /audit\.onFailure/],
+  ['6', /troth agent restore NAME/],
+  ['7', /stop it, then copy/],
+  ['8', /does not protect one agent from another/],
+  ['9', /body\.max/],
+])('what the planner finds for ticket %s answers it', async (wanted, answer) => {
+  await using desk = await openDesk()
+  await work(openMesh(desk.env), () => undefined)
+  expect(desk.stored().find(({ id }) => id === wanted)?.comments[0]?.text).toMatch(answer)
+})
+
 test('a denial is shown with its code and hint', async () => {
   await using desk = await openDesk()
   const call = openMesh(desk.env)

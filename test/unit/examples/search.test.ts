@@ -12,12 +12,13 @@ test('words are folded, stripped of stop words and plurals, and kept whole as we
 })
 
 test('a passage knows its file, its first line and its heading', () => {
-  const markdown = '# Title\n\nfirst\nparagraph\n\n## Ports\n\n| a | b |\n| c | d |\nlast'
+  const markdown =
+    '# Title\n\nfirst\nparagraph\n\n## Ports\n\n| a | b |\n|---|---|\n| c | d |\n| e | f |\nlast'
   expect(passagesOf('docs/x.md', markdown).map(({ line, heading, text }) => [line, heading, text])).toEqual([
     [3, 'Title', 'first paragraph'],
-    [8, 'Ports', '| a | b |'],
-    [9, 'Ports', '| c | d |'],
-    [10, 'Ports', 'last'],
+    [10, 'Ports', '| c | d |'],
+    [11, 'Ports', '| e | f |'],
+    [12, 'Ports', 'last'],
   ])
 })
 
