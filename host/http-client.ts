@@ -44,7 +44,8 @@ function exchange<T>(
     const options: RequestOptions = {
       method,
       path,
-      timeout: timeoutMs,
+      // A connection of its own: no socket that the server is just closing, no TLS session to resume.
+      agent: false,
       headers:
         payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': payload.length },
     }

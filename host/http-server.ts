@@ -1,6 +1,7 @@
 // Our own HTTP APIs (CA, collector, admin doors): a table of routes, JSON bodies with a limit, errors as problem+json. Not the
 // call path: agents' calls never pass here.
 
+import { chmodSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type net from 'node:net'
@@ -75,8 +76,11 @@ export function listen(
       reject(new MeshError('SOCKET_PATH_TOO_LONG', `${where.socket} is longer than 103 bytes`))
       return
     }
-    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, where)))
+    const failed = (error: NodeJS.ErrnoException): void => reject(listenError(error, where))
+    server.once('error', failed)
     const listening = (): void => {
+      server.removeListener('error', failed)
+      if ('socket' in where) chmodSync(where.socket, 0o600)
       const address = server.address()
       resolve(typeof address === 'object' && address !== null ? address.port : 0)
     }
@@ -153,15 +157,21 @@ function matchPath(pattern: string, pathname: string): Record<string, string> | 
   return params
 }
 
-async function readBody(raw: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of raw as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > maxBytes) throw new MeshError('WIRE_TOO_LARGE', `the body is larger than ${maxBytes} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
+/** What is beyond the limit is read and dropped, until requestTimeout: an answer to a socket that still sends would be lost. */
+function readBody(raw: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    raw.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size <= maxBytes) chunks.push(chunk)
+      else reject(new MeshError('WIRE_TOO_LARGE', `the body is larger than ${maxBytes} bytes`))
+    })
+    raw.once('end', () => resolve(Buffer.concat(chunks)))
+    const broken = (): void => reject(new MeshError('WIRE_MALFORMED', 'the body broke off'))
+    raw.once('error', broken)
+    raw.once('close', broken)
+  })
 }
 
 function listenError(

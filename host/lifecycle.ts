@@ -10,7 +10,7 @@ export interface Lifecycle {
   /** Runs a loop until it ends; an error of a loop stops the whole process and comes out of `done`. */
   run(name: string, loop: (signal: AbortSignal) => Promise<void>): void
   stop(): void
-  /** Resolves when everything is closed. @throws the first error of a loop */
+  /** Resolves when everything is closed, whatever failed. @throws the first error of a loop or a close */
   done(): Promise<void>
 }
 
@@ -25,6 +25,11 @@ export function openLifecycle(): Lifecycle {
     abort.signal.addEventListener('abort', () => resolve(), { once: true })
   })
   const stop = (): void => abort.abort()
+  const fail = (name: string, cause: unknown): void => {
+    failure ??= {
+      error: cause instanceof MeshError ? cause : new MeshError('INTERNAL', `${name} failed`, { cause }),
+    }
+  }
 
   return {
     signal: abort.signal,
@@ -32,12 +37,7 @@ export function openLifecycle(): Lifecycle {
     run(name, loop) {
       loops.push(
         loop(abort.signal).catch((error: unknown) => {
-          failure ??= {
-            error:
-              error instanceof MeshError
-                ? error
-                : new MeshError('INTERNAL', `${name} failed`, { cause: error }),
-          }
+          fail(name, error)
           stop()
         }),
       )
@@ -45,7 +45,13 @@ export function openLifecycle(): Lifecycle {
     stop,
     async done() {
       await stopped
-      for (const { close } of closers.reverse()) await close()
+      for (const { name, close } of closers.reverse()) {
+        try {
+          await close()
+        } catch (error) {
+          fail(name, error)
+        }
+      }
       await Promise.all(loops)
       if (failure !== undefined) throw failure.error
     },
@@ -54,5 +60,10 @@ export function openLifecycle(): Lifecycle {
 
 /** Stops the lifecycle at the first SIGTERM or SIGINT; a second one is left to the default action, which ends the process. */
 export function stopOnSignals(lifecycle: Lifecycle): void {
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => lifecycle.stop())
+  const names = ['SIGTERM', 'SIGINT'] as const
+  const stop = (): void => {
+    for (const name of names) process.removeListener(name, stop)
+    lifecycle.stop()
+  }
+  for (const name of names) process.on(name, stop)
 }

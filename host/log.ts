@@ -29,9 +29,9 @@ export function openLog({ clock, level, write }: LogOptions, bound: Fields = {})
     (line: Level) =>
     (event: string, fields: Fields = {}): void => {
       if (RANK[line] < RANK[level]) return
-      write(
-        JSON.stringify({ at: new Date(clock.now()).toISOString(), level: line, event, ...bound, ...fields }),
-      )
+      const head = { at: new Date(clock.now()).toISOString(), level: line, event }
+      // Twice: first for the order, last so that no field takes its place.
+      write(JSON.stringify({ ...head, ...bound, ...fields, ...head }))
     }
   return {
     debug: at('debug'),

@@ -23,11 +23,12 @@ export function openSqlite({ file, migrations, durability }: SqliteOptions): Sql
   let db: Sqlite | undefined
   try {
     db = new Database(file, { timeout: 5000 })
+    refuseNewer(db, file, migrations)
     if (file !== ':memory:') chmodSync(file, 0o600)
     db.pragma('journal_mode = WAL')
     db.pragma(`synchronous = ${durability === 'power' ? 'FULL' : 'NORMAL'}`)
     db.pragma('foreign_keys = ON')
-    migrate(db, file, migrations)
+    migrate(db, migrations)
     return db
   } catch (error) {
     db?.close()
@@ -41,24 +42,32 @@ export function openSqlite({ file, migrations, durability }: SqliteOptions): Sql
  * @throws MeshError LEDGER_MISSING | STATE_UNREADABLE
  */
 export function openSqliteReader(file: string): Sqlite {
+  let db: Sqlite | undefined
   try {
-    const db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
+    db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
     db.pragma('schema_version')
     return db
   } catch (error) {
+    db?.close()
     if ((error as { code?: string }).code === 'SQLITE_CANTOPEN')
       throw new MeshError('LEDGER_MISSING', `${file} cannot be opened`, { cause: error })
     throw new MeshError('STATE_UNREADABLE', `${file} is not a readable database`, { cause: error })
   }
 }
 
-function migrate(db: Sqlite, file: string, migrations: readonly string[]): void {
-  const at = db.pragma('user_version', { simple: true }) as number
+const versionOf = (db: Sqlite): number => db.pragma('user_version', { simple: true }) as number
+
+function refuseNewer(db: Sqlite, file: string, migrations: readonly string[]): void {
+  const at = versionOf(db)
   if (at > migrations.length) {
     throw new MeshError('STATE_UNREADABLE', `${file} was written by a newer release (schema ${at})`, {
       hint: 'run that release, or a newer one',
     })
   }
+}
+
+function migrate(db: Sqlite, migrations: readonly string[]): void {
+  const at = versionOf(db)
   migrations.slice(at).forEach((sql, index) => {
     db.transaction(() => {
       db.exec(sql)

@@ -21,9 +21,9 @@ export function parseDuration(text: string): number {
 
 /** The two largest units, e.g. `2d 3h`, `23h 59m`, `40s`, `12ms`. */
 export function formatDuration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)}ms`
+  if (ms < 999.5) return `${Math.round(ms)}ms`
   const parts: string[] = []
-  let rest = Math.floor(ms / 1000) * 1000
+  let rest = Math.max(Math.floor(ms / 1000), 1) * 1000
   for (const unit of ['d', 'h', 'm', 's']) {
     const size = UNITS_MS[unit] ?? 1
     const count = Math.floor(rest / size)

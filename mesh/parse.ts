@@ -13,21 +13,26 @@ const fail = (at: string, wanted: string): never => {
   throw new Mismatch(`${at} must be ${wanted}`)
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
+const CONTROL = /[\u0000-\u001f\u007f]/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
+const CONTROL_BUT_LAYOUT = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/
+
 /** A string of at most `max` UTF-16 units without control characters. */
 export const text =
   (max = 4096): Reader<string> =>
-  (value, at) => {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
-    if (typeof value !== 'string' || value.length > max || /[\u0000-\u001f\u007f]/.test(value))
-      return fail(at, `text of at most ${max} characters`)
-    return value
-  }
+  (value, at) =>
+    typeof value === 'string' && value.length <= max && !CONTROL.test(value)
+      ? value
+      : fail(at, `text of at most ${max} characters`)
 
-/** Text of several lines, e.g. PEM or YAML. */
+/** Text of several lines, e.g. PEM or YAML: no control characters but tabs and line ends. */
 export const lines =
   (max: number): Reader<string> =>
   (value, at) =>
-    typeof value === 'string' && value.length <= max ? value : fail(at, `text of at most ${max} characters`)
+    typeof value === 'string' && value.length <= max && !CONTROL_BUT_LAYOUT.test(value)
+      ? value
+      : fail(at, `text of at most ${max} characters`)
 
 export const integer =
   (min: number, max = Number.MAX_SAFE_INTEGER): Reader<number> =>

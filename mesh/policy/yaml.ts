@@ -8,6 +8,7 @@ import { nearest } from './nearest.js'
 const MAX_DEPTH = 16
 const MAX_ENTRIES = 10_000
 const MAX_FINDINGS = 20
+const MAX_FINDING_LENGTH = 400
 
 /** What was found wrong, and where. Offsets are UTF-16 indices into the document. */
 export interface Findings {
@@ -46,7 +47,8 @@ function openFindings(counter: LineCounter): Findings {
     return `policy.yaml:${Math.max(line, 1)}:${Math.max(col, 1)}: ${what}`
   }
   return {
-    add: (offset, what) => void found.push({ offset, what }),
+    add: (offset, what) =>
+      void found.push({ offset, what: what.slice(0, MAX_FINDING_LENGTH).replace(/\p{Cc}/gu, '?') }),
     lineOf: (offset) => Math.max(counter.linePos(offset).line, 1),
     check() {
       if (found.length === 0) return

@@ -1,7 +1,7 @@
 // RFC 9457 problem details, as every HTTP door of ours answers errors. The cause stays in our own log.
 
 import { ERRORS, MeshError, type MeshErrorCode } from '../errors.js'
-import { nullable, readJson, record, text, withDefault } from '../parse.js'
+import { lines, nullable, readJson, record, text, withDefault } from '../parse.js'
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
@@ -40,11 +40,14 @@ export function problemOf(error: MeshError, extras: ProblemExtras = {}): Problem
 
 const READ_PROBLEM = record({
   code: text(64),
-  detail: withDefault(text(4096), ''),
-  hint: withDefault(nullable(text(4096)), null),
+  detail: withDefault(lines(16_384), ''),
+  hint: withDefault(nullable(lines(4096)), null),
 })
 
-/** The MeshError that a peer of ours answered; an unknown code or shape becomes INTERNAL. */
+/**
+ * The MeshError that a peer of ours answered; a code that is not known here becomes INTERNAL.
+ * @throws MeshError WIRE_MALFORMED when it is no problem of ours
+ */
 export function errorOfProblem(body: Uint8Array): MeshError {
   const { code, detail, hint } = readJson(body, READ_PROBLEM, 'problem')
   const known: MeshErrorCode = Object.hasOwn(ERRORS, code) ? (code as MeshErrorCode) : 'INTERNAL'
