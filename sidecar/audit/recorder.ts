@@ -6,7 +6,9 @@ import type { Log } from '../../host/log.js'
 import type { Metrics } from '../../host/metrics.js'
 import type { Decided, Direction, Ended, Party } from '../../mesh/audit-record.js'
 import type { MeshErrorCode } from '../../mesh/errors.js'
-import type { Ledger } from './ledger.js'
+import { type Ledger, openLedger } from './ledger.js'
+import { openDenialLimit, openRefusalCounter, sourcePrefix } from './refusals.js'
+import { openWriter } from './writer.js'
 
 export interface Refused {
   readonly direction: Direction
@@ -49,4 +51,56 @@ export interface RecorderOptions {
   readonly maxDiskBytes: number
 }
 
-export declare function openRecorder(options: RecorderOptions): Recorder & { readonly ledger: Ledger }
+/** @throws MeshError STATE_UNREADABLE | AUDIT_UNAVAILABLE */
+export function openRecorder(options: RecorderOptions): Recorder & { readonly ledger: Ledger } {
+  const { dir, self, clock, durability, maxDiskBytes } = options
+  const ledger = openLedger({ dir, author: self().id, durability, maxDiskBytes, now: clock.now() })
+  const writer = openWriter({ ...options, ledger })
+  const isBelowDenialLimit = openDenialLimit(clock)
+  const refusals = openRefusalCounter(clock, (refusal) => writer.refusal(refusal))
+
+  const note = (event: string, detail: string): void =>
+    writer.later({ kind: 'note', at: clock.now(), event, detail: printable(detail), self: self() })
+
+  for (const { callId, direction } of ledger.unended)
+    writer.later(lostEnd({ callId, direction }, clock.now()))
+  note('opened', `ledger ${ledger.ledgerId}`)
+
+  return {
+    ledger,
+    get healthy() {
+      return writer.healthy
+    },
+    decided(decided) {
+      const { caller, decision, direction, reason } = decided
+      if (decision === 'deny' && !isBelowDenialLimit(caller.id)) {
+        refusals.count({ direction, reason, peer: caller, source: 'denied calls' }, caller.id ?? '')
+        return Promise.resolve()
+      }
+      return writer.begin({ kind: 'decided', ...decided })
+    },
+    ended: (ended) => writer.end({ kind: 'ended', ...ended }),
+    refused: ({ direction, reason, peer, remoteAddress }) =>
+      refusals.count({ direction, reason, peer, source: sourcePrefix(remoteAddress) }, ''),
+    note,
+    close() {
+      refusals.close()
+      for (const call of writer.running()) writer.end(lostEnd(call, clock.now()))
+      note('closed', `ledger ${ledger.ledgerId}`)
+      writer.close()
+      return Promise.resolve()
+    },
+  }
+}
+
+/** The end of a call that nobody saw. */
+function lostEnd({ callId, direction }: Pick<Ended, 'callId' | 'direction'>, at: number): Ended {
+  const nothing = { status: null, bytesIn: 0, bytesOut: 0, durationUs: 0 }
+  return { kind: 'ended', at, callId, direction, outcome: 'unknown', reason: 'CALL_CUT', ...nothing }
+}
+
+/** Text that a record may hold. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces
+  return text.replace(/[\u0000-\u001f\u007f]/g, ' ').slice(0, 1024)
+}
