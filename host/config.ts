@@ -279,6 +279,13 @@ export function formatConfig(chosen: Readonly<Record<string, string>>): string {
   return `${lines.join('\n')}\n`
 }
 
+/** The text of a config.yaml with one setting changed; its comments stay. */
+export function withSetting(yaml: string, key: string, value: string): string {
+  const document = parseDocument(yaml)
+  document.set(key, value)
+  return document.toString({ lineWidth: 0 })
+}
+
 interface Entry {
   readonly setting: Setting
   readonly raw: string

@@ -176,6 +176,10 @@ export const ERRORS = {
     when: 'too many enrolments from one address failed within a minute',
     hint: 'wait a minute, then try with a fresh token: troth token NAME',
   },
+  NOT_ENROLLED: config(
+    'a member has no certificate, no token was given, and no CA runs in its home',
+    "on the CA's host: troth token NAME --line, then paste what it prints here",
+  ),
   CA_FINGERPRINT_MISMATCH: {
     status: 403,
     exit: 4,
@@ -296,6 +300,10 @@ export const ERRORS = {
     'the peer is not the one that was to be called',
     'check the address that the callee advertises',
   ),
+  PEER_HANDSHAKE_FAILED: bad(
+    'the TLS handshake failed before the peer showed who it is',
+    'speak TLS 1.3 with a client certificate: troth cert issue NAME',
+  ),
   PEER_REVOKED: denied(
     'the peer was revoked',
     'if that was a mistake: troth agent restore NAME, then enrol again',
@@ -389,6 +397,20 @@ export const ERRORS = {
     'the path holds something two readers could read differently',
     'send a plain path: no .. // \\ # %2f %5c %2e or control characters',
   ),
+  CALL_VERSION_UNSUPPORTED: {
+    status: 505,
+    exit: 1,
+    retryable: false,
+    when: 'the request is of another HTTP version than 1.0 or 1.1',
+    hint: 'send HTTP/1.1',
+  },
+  CALL_CODING_UNSUPPORTED: {
+    status: 501,
+    exit: 1,
+    retryable: false,
+    when: 'the request body has another transfer coding than chunked',
+    hint: 'send Content-Length or Transfer-Encoding: chunked',
+  },
   CALL_HEAD_TOO_LARGE: {
     status: 431,
     exit: 1,
@@ -451,6 +473,11 @@ export const ERRORS = {
     'the shipper resumes by itself',
   ),
   AUDIT_FOREIGN: denied('a ledger was shipped by another agent than before', 'look into who holds the key'),
+  COLLECTOR_UNREACHABLE: unreachable('the collector does not answer', 'start it: troth up'),
+  COLLECTOR_BUSY: unavailable(
+    'the collector is taking as many shipments as it may at once',
+    'nothing: the shipper tries again by itself',
+  ),
   AUDIT_RECORD_INVALID: bad(
     'a shipped record does not decode',
     'run the same release of troth on both sides',

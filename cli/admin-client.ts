@@ -1,0 +1,126 @@
+// Talks to the CA of this home over its Unix socket: the admin wire's messages, one function a path. Whoever may open the
+// socket is the CA's own OS user.
+
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { type JsonRequest, requestJson } from '../host/http-client.js'
+import { isMeshError, MeshError } from '../mesh/errors.js'
+import type { Reader } from '../mesh/parse.js'
+import type { AgentName, NamedKind } from '../mesh/spiffe-id.js'
+import {
+  type AgentAdd,
+  type AgentInfo,
+  type Can,
+  type CanAnswer,
+  type CertInfo,
+  type CertIssue,
+  type PolicyShown,
+  READ_AGENT,
+  READ_AGENTS,
+  READ_CAN_ANSWER,
+  READ_CERT,
+  READ_CERTS,
+  READ_POLICY_SHOWN,
+  READ_REVOKED,
+  READ_STATUS,
+  READ_TOKEN_MINTED,
+  type Revoke,
+  type Revoked,
+  type Status,
+  type TokenMint,
+  type TokenMinted,
+} from '../mesh/wire/admin.js'
+import { type Enrolment, READ_ENROLMENT } from '../mesh/wire/enrolment.js'
+
+export const adminSocketOf = (home: string): string => path.join(home, 'ca', 'admin.sock')
+
+export interface AdminClient {
+  readonly socketPath: string
+  status(): Promise<Status>
+  setAddress(host: string): Promise<Status>
+  addAgent(agent: AgentAdd): Promise<AgentInfo>
+  agents(): Promise<AgentInfo[]>
+  agent(who: Named): Promise<AgentInfo>
+  removeAgent(who: Named): Promise<Revoked>
+  restoreAgent(who: Named): Promise<AgentInfo>
+  mintToken(request: TokenMint): Promise<TokenMinted>
+  issueCert(request: CertIssue): Promise<Enrolment>
+  certs(name: AgentName | null): Promise<CertInfo[]>
+  cert(serial: string): Promise<CertInfo>
+  revokeCert(serial: string): Promise<Revoked>
+  revoke(request: Revoke): Promise<Revoked>
+  pushPolicy(yaml: string): Promise<PolicyShown>
+  policy(): Promise<PolicyShown>
+  can(question: Can): Promise<CanAnswer>
+}
+
+export interface Named {
+  readonly kind: NamedKind
+  readonly name: AgentName
+}
+
+const TIMEOUT_MS = 10_000
+
+/** A client of the CA in this home; nothing is opened until a message is sent. Each message: MeshError CA_ADMIN_UNREACHABLE or the CA's own code. */
+export function adminClient(home: string): AdminClient {
+  const socketPath = adminSocketOf(home)
+  const send = async <T>(
+    method: JsonRequest<T>['method'],
+    target: string,
+    read: Reader<T>,
+    { body, timeoutMs = TIMEOUT_MS }: { body?: unknown; timeoutMs?: number } = {},
+  ): Promise<T> => {
+    if (!existsSync(socketPath)) throw new MeshError('CA_ADMIN_UNREACHABLE', `no CA runs in ${home}`)
+    return requestJson(
+      { socketPath },
+      {
+        method,
+        path: target,
+        read,
+        what: 'CA admin',
+        timeoutMs,
+        unreachable: 'CA_ADMIN_UNREACHABLE',
+        ...(body === undefined ? {} : { body }),
+      },
+    )
+  }
+  const of = ({ kind, name }: Named): string => `${name}?kind=${kind}`
+
+  return {
+    socketPath,
+    status: () => send('GET', '/v1/status', READ_STATUS),
+    setAddress: (host) => send('PUT', '/v1/address', READ_STATUS, { body: { host } }),
+    addAgent: (agent) => send('POST', '/v1/agents', READ_AGENT, { body: agent }),
+    agents: async () => (await send('GET', '/v1/agents', READ_AGENTS)).agents,
+    agent: (who) => send('GET', `/v1/agents/${of(who)}`, READ_AGENT),
+    removeAgent: (who) => send('DELETE', `/v1/agents/${of(who)}`, READ_REVOKED),
+    restoreAgent: ({ kind, name }) =>
+      send('POST', `/v1/agents/${name}/restore?kind=${kind}`, READ_AGENT, { body: {} }),
+    mintToken: (request) => send('POST', '/v1/tokens', READ_TOKEN_MINTED, { body: request }),
+    issueCert: (request) => send('POST', '/v1/certs', READ_ENROLMENT, { body: request }),
+    certs: async (name) =>
+      (await send('GET', name === null ? '/v1/certs' : `/v1/certs?name=${name}`, READ_CERTS)).certs,
+    cert: (serial) => send('GET', `/v1/certs/${serial}`, READ_CERT),
+    revokeCert: (serial) => send('DELETE', `/v1/certs/${serial}`, READ_REVOKED),
+    revoke: (request) =>
+      send('POST', '/v1/revocations', READ_REVOKED, {
+        body: request,
+        timeoutMs: TIMEOUT_MS + request.waitMs,
+      }),
+    pushPolicy: (yaml) => send('PUT', '/v1/policy', READ_POLICY_SHOWN, { body: { yaml } }),
+    policy: () => send('GET', '/v1/policy', READ_POLICY_SHOWN),
+    can: (question) => send('POST', '/v1/can', READ_CAN_ANSWER, { body: question }),
+  }
+}
+
+/** The client when a CA answers in this home, else null. */
+export async function adminClientIfUp(home: string): Promise<AdminClient | null> {
+  const client = adminClient(home)
+  try {
+    await client.status()
+    return client
+  } catch (error) {
+    if (isMeshError(error, 'CA_ADMIN_UNREACHABLE')) return null
+    throw error
+  }
+}

@@ -1,0 +1,72 @@
+// Parsers of option values: text as typed -> a value that cannot be wrong, or a usage error that names the option.
+
+import { isIP } from 'node:net'
+import { InvalidArgumentError } from 'commander'
+import type { Level } from '../host/log.js'
+import { type AgentName, parseAgentName } from '../mesh/spiffe-id.js'
+
+export function port(raw: string): number {
+  const value = Number(raw)
+  if (!/^\d{1,5}$/.test(raw) || value > 65_535)
+    throw new InvalidArgumentError('It must be a port, 0 to 65535.')
+  return value
+}
+
+export function count(raw: string): number {
+  const value = Number(raw)
+  if (!/^\d{1,9}$/.test(raw) || value < 1) throw new InvalidArgumentError('It must be a number from 1.')
+  return value
+}
+
+const HOST = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/
+
+export function host(raw: string): string {
+  if (isIP(raw) === 0 && !HOST.test(raw))
+    throw new InvalidArgumentError('It must be an IP address or a host name.')
+  return raw.toLowerCase()
+}
+
+/** `HOST`, `HOST:PORT`, `[::1]:PORT`. */
+export function hostAndPort(raw: string): { host: string; port: number | null } {
+  if (isIP(raw) !== 0) return { host: raw, port: null }
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/.exec(raw)
+  if (match === null) throw new InvalidArgumentError('It must be HOST or HOST:PORT.')
+  return {
+    host: host((match[1] ?? '').replace(/^\[|\]$/g, '')),
+    port: match[2] === undefined ? null : port(match[2]),
+  }
+}
+
+export type AppAddress = { readonly host: string; readonly port: number } | { readonly socketPath: string }
+
+/** `HOST:PORT`, a bare `PORT` on loopback, or `unix:PATH`. */
+export function appAddress(raw: string): AppAddress {
+  if (raw.startsWith('unix:') && raw.length > 'unix:'.length) return { socketPath: raw.slice('unix:'.length) }
+  if (/^\d+$/.test(raw)) return { host: '127.0.0.1', port: port(raw) }
+  const { host: name, port: number } = hostAndPort(raw)
+  if (number === null) throw new InvalidArgumentError('It must be HOST:PORT or unix:PATH.')
+  return { host: name, port: number }
+}
+
+export interface CalleePort {
+  readonly callee: AgentName
+  readonly port: number
+  /** Asks for no local credential. */
+  readonly open: boolean
+}
+
+/** One `--to callee=PORT[,open]`, added to those before it. */
+export function calleePort(raw: string, before: readonly CalleePort[] = []): CalleePort[] {
+  const match = /^([^=]+)=(\d{1,5})(,open)?$/.exec(raw)
+  if (match === null) throw new InvalidArgumentError('It must be CALLEE=PORT or CALLEE=PORT,open.')
+  const callee = parseAgentName(match[1] ?? '')
+  if (before.some((each) => each.callee === callee))
+    throw new InvalidArgumentError(`${callee} was given twice.`)
+  return [...before, { callee, port: port(match[2] ?? ''), open: match[3] !== undefined }]
+}
+
+export function level(raw: string): Level {
+  const found = (['debug', 'info', 'warn', 'error'] as const).find((each) => each === raw)
+  if (found === undefined) throw new InvalidArgumentError('It must be debug, info, warn or error.')
+  return found
+}

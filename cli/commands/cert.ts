@@ -1,0 +1,185 @@
+// troth cert: certificates for clients without a sidecar (curl, a browser, another language), and the list of all that were issued.
+
+import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { Command } from 'commander'
+import { makePrivateDir, writeSecret } from '../../host/files.js'
+import { makeKeyAndCsr } from '../../member/identity/csr.js'
+import { formatDuration } from '../../mesh/duration.js'
+import { MeshError } from '../../mesh/errors.js'
+import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
+import type { CertInfo } from '../../mesh/wire/admin.js'
+import { type AdminClient, adminClient } from '../admin-client.js'
+import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
+import { quoted } from '../exit.js'
+import { formatFields, formatInstant, formatTable } from '../output.js'
+import { confirm } from '../prompt.js'
+import type { Session } from '../session.js'
+
+export const certCommand: DefineCommand = (context) =>
+  new Command('cert')
+    .description('certificates: issue one for a foreign client; list, show, revoke')
+    .addCommand(issueCommand(context))
+    .addCommand(listCommand(context))
+    .addCommand(showCommand(context))
+    .addCommand(revokeCommand(context))
+
+const issueCommand = (context: CommandContext): Command =>
+  withExamples(
+    new Command('issue')
+      .description('issue a certificate for a client without a sidecar; its key is made here')
+      .argument('<name>', 'the agent it speaks for', parseAgentName)
+      .requiredOption('--out <dir>', 'where key.pem, cert.pem and bundle.pem are written')
+      .action((name: AgentName, { out }: { out: string }) => issue(context.session(), name, out)),
+    context,
+    'cert issue nightly-job --out ./nightly-job',
+    'cert issue nightly-job --out ./nightly-job --json',
+  )
+
+const listCommand = (context: CommandContext): Command =>
+  withExamples(
+    new Command('list')
+      .description('list the certificates that were issued')
+      .argument('[name]', 'only those of this name', parseAgentName)
+      .action(async (name: AgentName | undefined) => {
+        const session = context.session()
+        list(session, await adminClient(session.home).certs(name ?? null))
+      }),
+    context,
+    'cert list',
+    'cert list planner --json',
+  )
+
+const showCommand = (context: CommandContext): Command =>
+  withExamples(
+    new Command('show')
+      .description('show one certificate')
+      .argument('<serial>', 'hexadecimal', serialNumber)
+      .action(async (serial: string) => {
+        const session = context.session()
+        show(session, await adminClient(session.home).cert(serial))
+      }),
+    context,
+    'cert show 5f0c2a9d41e8b7730c6d1e9a552f0c6d',
+    'cert show 5f0c2a9d41e8b7730c6d1e9a552f0c6d --json',
+  )
+
+const revokeCommand = (context: CommandContext): Command =>
+  withExamples(
+    new Command('revoke')
+      .description('revoke one certificate and those it was renewed into')
+      .argument('<serial>', 'hexadecimal', serialNumber)
+      .option('--yes', 'do not ask')
+      .action(async (serial: string, { yes = false }: { yes?: boolean }) => {
+        const session = context.session()
+        await confirm(session, `revoke certificate ${serial}?`, yes)
+        const revoked = await adminClient(session.home).revokeCert(serial)
+        if (session.json) session.out.json(revoked)
+        else for (const each of revoked.serials) session.out.line(`revoked ${each} (epoch ${revoked.epoch})`)
+      }),
+    context,
+    'cert revoke 5f0c2a9d41e8b7730c6d1e9a552f0c6d',
+    'cert revoke 5f0c2a9d41e8b7730c6d1e9a552f0c6d --yes',
+  )
+
+/** Takes what openssl and browsers print too: upper case, colons. */
+function serialNumber(raw: string): string {
+  const serial = raw.replaceAll(':', '').toLowerCase()
+  if (!/^[0-9a-f]{1,40}$/.test(serial))
+    throw new MeshError('USAGE', 'a serial number is at most 40 hexadecimal digits')
+  return serial
+}
+
+async function issue(session: Session, name: AgentName, given: string): Promise<void> {
+  const { out, json, home, cwd } = session
+  const dir = path.resolve(cwd, given)
+  const files = {
+    key: path.join(dir, 'key.pem'),
+    cert: path.join(dir, 'cert.pem'),
+    bundle: path.join(dir, 'bundle.pem'),
+  }
+  for (const file of Object.values(files))
+    if (existsSync(file))
+      throw new MeshError('CONFIG_EXISTS', `${file} exists already`, {
+        hint: 'name another directory with --out',
+      })
+  const { keyPem, csrPem } = await makeKeyAndCsr({ commonName: name, instanceId: randomUUID() })
+  const admin = adminClient(home)
+  const issued = await admin.issueCert({ name, csrPem })
+  makePrivateDir(dir)
+  writeSecret(files.key, keyPem)
+  writeSecret(files.cert, issued.chainPem)
+  writeSecret(files.bundle, issued.bundlePem)
+  if (json) {
+    out.json({ id: issued.spiffeId, ...files })
+    return
+  }
+  for (const line of formatFields([['id', issued.spiffeId], ...Object.entries(files)])) out.line(line)
+  out.say('try it (the policy decides what it may call):')
+  out.line(await curlLine(admin, name, files))
+}
+
+/** A command that reaches the ingress of an agent that is online now; with placeholders when there is none. */
+async function curlLine(
+  admin: AdminClient,
+  name: AgentName,
+  { key, cert, bundle }: { key: string; cert: string; bundle: string },
+): Promise<string> {
+  const online = (await admin.agents())
+    .filter((agent) => agent.kind === 'agent' && agent.name !== name)
+    .flatMap(({ name: callee, instances }) =>
+      instances.flatMap(({ connected, endpoint }) =>
+        connected && endpoint !== null ? [{ callee: `${callee}.mesh`, endpoint }] : [],
+      ),
+    )[0] ?? { callee: 'CALLEE.mesh', endpoint: 'HOST:INGRESS_PORT' }
+  const pem = `--cert ${quoted(cert)} --key ${quoted(key)} --cacert ${quoted(bundle)}`
+  return `curl ${pem} --connect-to ${online.callee}:443:${online.endpoint} https://${online.callee}/`
+}
+
+const stateOf = ({ revokedAt, supersededAt, notAfter }: CertInfo, now: number): string => {
+  if (revokedAt !== null) return 'revoked'
+  if (notAfter <= now) return 'expired'
+  return supersededAt === null ? 'valid' : 'replaced'
+}
+
+function list({ out, json, clock }: Session, certs: readonly CertInfo[]): void {
+  if (json) {
+    for (const cert of certs) out.json(cert)
+    return
+  }
+  if (certs.length === 0) {
+    out.say('no certificate was issued')
+    return
+  }
+  const rows = certs.map((cert) => [
+    cert.serial,
+    cert.id,
+    stateOf(cert, clock.now()),
+    cert.by,
+    formatInstant(cert.notAfter),
+  ])
+  for (const line of formatTable(['SERIAL', 'ID', 'STATE', 'ISSUED BY', 'VALID UNTIL'], rows)) out.line(line)
+}
+
+function show({ out, json, clock }: Session, cert: CertInfo): void {
+  if (json) {
+    out.json(cert)
+    return
+  }
+  const now = clock.now()
+  const left = cert.notAfter > now ? `${formatDuration(cert.notAfter - now)} left` : 'expired'
+  const fields = formatFields([
+    ['id', cert.id],
+    ['serial', cert.serial],
+    ['state', stateOf(cert, now)],
+    ['valid', `${formatInstant(cert.notBefore)} to ${formatInstant(cert.notAfter)} (${left})`],
+    ['issued', `${formatInstant(cert.issuedAt)} by ${cert.by}`],
+    ['instance', cert.instanceId],
+    ...(cert.parentSerial === null ? [] : [['renewed from', cert.parentSerial] as const]),
+    ...(cert.supersededAt === null ? [] : [['replaced', formatInstant(cert.supersededAt)] as const]),
+    ...(cert.revokedAt === null ? [] : [['revoked', formatInstant(cert.revokedAt)] as const]),
+  ])
+  for (const line of fields) out.line(line)
+  out.line(cert.pem.trimEnd())
+}
