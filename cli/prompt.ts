@@ -5,7 +5,7 @@ import { Writable } from 'node:stream'
 import { MeshError } from '../mesh/errors.js'
 import type { Session } from './session.js'
 
-export const isOnTerminal = ({ stdin }: Pick<Session, 'stdin'>): boolean => stdin.isTTY
+export const isOnTerminal = ({ stdin }: Pick<Session, 'stdin'>): boolean => stdin.isTTY === true
 
 /**
  * Lets a destructive command go on: at once with --yes, after a yes on a terminal.

@@ -1,11 +1,15 @@
 // What a command is given: where this home is, how the user called us, the output, the clock. Made once in main.ts.
 
 import path from 'node:path'
+import type { Readable } from 'node:stream'
 import type { Clock } from '../host/clock.js'
 import { type Config, readConfig } from '../host/config.js'
 import { type Level, type Log, openLog } from '../host/log.js'
 import { type Calling, commandOf } from './exit.js'
 import type { Output } from './output.js'
+
+/** Standard input; `isTTY` when a person sits there. */
+export type Stdin = Readable & { readonly isTTY?: boolean }
 
 /** The process around us, handed in. */
 export interface Shell {
@@ -14,7 +18,7 @@ export interface Shell {
   readonly called: string
   readonly cwd: string
   readonly env: Readonly<Record<string, string | undefined>>
-  readonly stdin: NodeJS.ReadStream
+  readonly stdin: Stdin
   /** argv[1]: this program's script, to start it again. */
   readonly script: string
 }

@@ -3,7 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { Writable } from 'node:stream'
+import { type Readable, Writable } from 'node:stream'
 import { type Clock, pause } from '../host/clock.js'
 import type { Lifecycle } from '../host/lifecycle.js'
 import { MeshError } from '../mesh/errors.js'
@@ -117,7 +117,7 @@ function start(program: Program, port: number): Run {
 }
 
 /** In the child: stops when the parent is gone, which closes the pipe on our stdin. */
-export function stopWithParent(stdin: NodeJS.ReadStream, lifecycle: Lifecycle): void {
+export function stopWithParent(stdin: Readable, lifecycle: Lifecycle): void {
   stdin.once('end', () => lifecycle.stop())
   stdin.resume()
   lifecycle.defer('stdin', () => void stdin.destroy())

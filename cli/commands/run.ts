@@ -75,7 +75,7 @@ async function runBeside(
 ): Promise<number> {
   const agent = await startAgent(command, {
     env: { ...env, ...environmentOf(sidecar, options) },
-    interruptedByTerminal: stdin.isTTY,
+    interruptedByTerminal: stdin.isTTY === true,
   })
   const failed = sidecar.done.then(
     () => undefined,
