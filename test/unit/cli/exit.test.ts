@@ -48,7 +48,7 @@ describe('an error', () => {
     const error = new MeshError('CA_ADMIN_UNREACHABLE', 'no CA runs in /tmp/h')
     expect(reportOf(error, { called: 'troth', homeGiven: '/tmp/h' }, 'people')).toEqual({
       lines: [
-        'error: no CA runs in /tmp/h',
+        'error: no CA runs in /tmp/h (CA_ADMIN_UNREACHABLE)',
         'hint: start it: troth --home /tmp/h up, or name its home with --home',
       ],
       code: 5,

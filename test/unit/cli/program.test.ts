@@ -61,12 +61,12 @@ describe('the command line', () => {
 
   it('suggests the command that was meant', async () => {
     expect(await run('tokne', 'x')).toBe(2)
-    expect(stderr).toBe("error: unknown command 'tokne'\nhint: did you mean token?\n")
+    expect(stderr).toBe("error: unknown command 'tokne' (USAGE)\nhint: did you mean token?\n")
   })
 
   it('refuses a noun without its verb', async () => {
     expect(await run('agent')).toBe(2)
-    expect(stderr).toMatch(/^error: a command is missing\nhint: /)
+    expect(stderr).toMatch(/^error: a command is missing \(USAGE\)\nhint: /)
   })
 
   it('refuses a malformed option value, named', async () => {
