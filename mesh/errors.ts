@@ -478,6 +478,10 @@ export const ERRORS = {
     'the collector is taking as many shipments as it may at once',
     'nothing: the shipper tries again by itself',
   ),
+  AUDIT_LIMIT: denied(
+    'an agent has begun more ledgers than the collector takes from one',
+    'find out why its state directory was made anew so often',
+  ),
   AUDIT_RECORD_INVALID: bad(
     'a shipped record does not decode',
     'run the same release of troth on both sides',

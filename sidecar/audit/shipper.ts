@@ -1,11 +1,14 @@
-// Carries the ledger to the collector over mutual TLS: asks how far it got, continues there, in order, for ever. Idempotent, with
-// capped back-off; it never drops a record and never holds more than one batch in memory.
+// Carries the ledger to the collector: asks how far it got, continues there, in order, for ever. Idempotent, with capped back-off;
+// it never drops a record and never holds more than one batch in memory.
 
-import type { Clock } from '../../host/clock.js'
-import type { Log } from '../../host/log.js'
+import { type Clock, pause } from '../../host/clock.js'
+import { errorFields, type Log } from '../../host/log.js'
 import type { Metrics } from '../../host/metrics.js'
 import type { WorldHolder } from '../../member/control/world.js'
 import type { Credentials } from '../../member/identity/credentials.js'
+import { asMeshError, ERRORS, MeshError } from '../../mesh/errors.js'
+import { SHIP_MAX_RECORDS } from '../../mesh/wire/audit.js'
+import { type CollectorClient, openCollectorClient } from './collector-client.js'
 import type { Ledger } from './ledger.js'
 
 export interface ShipOptions {
@@ -15,8 +18,154 @@ export interface ShipOptions {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  /** Abort it after the calls have drained: what is recorded by then is still sent, within two seconds. */
   readonly signal: AbortSignal
 }
 
-/** Ships until the signal aborts. */
-export declare function shipLedger(options: ShipOptions): Promise<void>
+/** Records of a moment go together; the collector stays near live. */
+const LINGER_MS = 250
+/** base64 and JSON around it stay below SHIP_MAX_BYTES. */
+const BATCH_BYTES = 2_500_000
+const FIRST_BACKOFF_MS = 250
+const MAX_BACKOFF_MS = 15_000
+/** Where trying again without a change elsewhere cannot help. */
+const STUCK_BACKOFF_MS = 60_000
+const LAST_ROUND_MS = 2000
+/** Nothing rings for longer than this: look all the same. */
+const LOOK_MS = 30_000
+
+/** Ships until the signal aborts. Its errors are logged and tried again, never thrown. */
+export async function shipLedger(options: ShipOptions): Promise<void> {
+  const { ledger, world, clock, log, signal } = options
+  const client = openCollectorClient(options)
+  const shipment = openShipment(ledger, client)
+  const appended = openBell(clock, signal)
+  const changed = openBell(clock, signal)
+  ledger.onAppend(() => appended.ring())
+  world.onChange(() => {
+    changed.ring()
+    return 0
+  })
+  options.metrics.gauge('troth_audit_unshipped_records', 'Records the collector does not have yet', () =>
+    shipment.depth(),
+  )
+  let failures = 0
+  let lastCode = ''
+  while (!signal.aborted) {
+    if (!client.isKnown()) {
+      await changed.wait(LOOK_MS)
+      continue
+    }
+    try {
+      await shipment.catchUp(() => signal.aborted)
+      if (failures > 0) log.info('audit.shipping_resumed')
+      failures = 0
+      lastCode = ''
+      await appended.wait(LOOK_MS)
+      await pause(clock, LINGER_MS, signal)
+    } catch (error) {
+      const { code } = asMeshError(error)
+      failures += 1
+      if (code !== lastCode) log.warn('audit.shipping_failed', errorFields(error))
+      lastCode = code
+      await changed.wait(backoffMs(failures, ERRORS[code].retryable))
+    }
+  }
+  await lastRound(options, client, shipment)
+}
+
+const backoffMs = (failures: number, retryable: boolean): number =>
+  retryable ? Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), MAX_BACKOFF_MS) : STUCK_BACKOFF_MS
+
+async function lastRound(
+  { clock, log }: ShipOptions,
+  client: CollectorClient,
+  shipment: Shipping,
+): Promise<void> {
+  const deadline = clock.after(LAST_ROUND_MS, () => client.close())
+  try {
+    if (client.isKnown()) await shipment.catchUp(() => false)
+  } catch (error) {
+    log.info('audit.left_for_later', { records: shipment.depth(), ...errorFields(error) })
+  } finally {
+    deadline.cancel()
+    client.close()
+  }
+}
+
+interface Shipping {
+  /** Ships until the collector has everything, or `stop` says so. */
+  catchUp(stop: () => boolean): Promise<void>
+  /** Records not acknowledged. */
+  depth(): number
+}
+
+/** Where each ledger of the file stands at the collector. */
+function openShipment(ledger: Ledger, client: CollectorClient): Shipping {
+  const acknowledged = new Map<string, number>()
+  /** Ledgers whose position was asked for since the last error. */
+  const asked = new Set<string>()
+
+  const catchUpOne = async (ledgerId: string, stop: () => boolean): Promise<void> => {
+    const known = asked.has(ledgerId) ? acknowledged.get(ledgerId) : undefined
+    let next = known ?? (await client.nextSeq(ledgerId))
+    // An earlier ledger ended with a power cut: the collector may have more of it than was left here.
+    if (next > ledger.nextSeq(ledgerId) && ledgerId === ledger.ledgerId)
+      throw new MeshError(
+        'AUDIT_SEQUENCE',
+        `the collector has ${next} records of ledger ${ledgerId}, more than are here`,
+        { hint: 'the ledger was replaced by an older copy: move it away; a new one is begun at start' },
+      )
+    acknowledged.set(ledgerId, next)
+    asked.add(ledgerId)
+    while (!stop()) {
+      const records = ledger.read(ledgerId, next, { records: SHIP_MAX_RECORDS, bytes: BATCH_BYTES })
+      if (records.length === 0) return
+      next = await client.ship(ledgerId, next, records)
+      acknowledged.set(ledgerId, next)
+    }
+  }
+
+  return {
+    async catchUp(stop) {
+      try {
+        for (const ledgerId of ledger.ledgerIds) await catchUpOne(ledgerId, stop)
+      } catch (error) {
+        // The collector may have been set back, or have taken what it could not acknowledge: ask again.
+        asked.clear()
+        throw error
+      }
+    },
+    depth: () =>
+      ledger.ledgerIds.reduce(
+        (sum, ledgerId) => sum + Math.max(0, ledger.nextSeq(ledgerId) - (acknowledged.get(ledgerId) ?? 0)),
+        0,
+      ),
+  }
+}
+
+interface Bell {
+  ring(): void
+  /** Until it rings (also if it rang since the last wait), `ms` passed or the signal aborted. */
+  wait(ms: number): Promise<void>
+}
+
+function openBell(clock: Clock, signal: AbortSignal): Bell {
+  let rung = false
+  let wake: (() => void) | undefined
+  return {
+    ring() {
+      rung = true
+      wake?.()
+    },
+    async wait(ms) {
+      if (!rung) {
+        const woken = new AbortController()
+        wake = () => woken.abort()
+        await pause(clock, ms, AbortSignal.any([signal, woken.signal]))
+        wake = undefined
+      }
+      rung = false
+    },
+  }
+}
