@@ -1,0 +1,31 @@
+// W3C Trace Context: a valid traceparent is passed on untouched, anything else is replaced by a new one, so that both ledgers and
+// the app's own traces can be joined.
+
+import { randomBytes } from 'node:crypto'
+import { type RawFields, valuesOf } from '../http1/fields.js'
+
+const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[ -~]*)?$/
+
+export interface Trace {
+  readonly traceparent: string
+  /** True when the request carried it: it stays where it stands. False: it is new, and tracestate goes with the old one. */
+  readonly received: boolean
+}
+
+/** @see W3C Trace Context §2.2, §4.3 */
+export function traceOf(fields: RawFields): Trace {
+  const values = valuesOf(fields, 'traceparent')
+  const [value] = values
+  if (values.length === 1 && value !== undefined && isTraceparent(value))
+    return { traceparent: value, received: true }
+  // Flag 01: we do record the call, in the ledger.
+  const traceparent = `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`
+  return { traceparent, received: false }
+}
+
+function isTraceparent(value: string): boolean {
+  if (value.length > 256) return false
+  const [, version, traceId, parentId, , more] = TRACEPARENT.exec(value) ?? []
+  if (version === undefined || version === 'ff' || (version === '00' && more !== undefined)) return false
+  return !/^0+$/.test(traceId ?? '') && !/^0+$/.test(parentId ?? '')
+}

@@ -1,0 +1,196 @@
+// The live table of one identity: every mutual-TLS connection, both directions, registered before it is judged, so that there is no
+// moment in which a withdrawn peer is in neither the judgement nor the table. Who is cut is told the reason first.
+
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Clock, Timer } from '../host/clock.js'
+import type { Direction } from '../mesh/audit-record.js'
+import type { MeshErrorCode } from '../mesh/errors.js'
+import { covers, type Revocations } from '../mesh/revocation.js'
+import type { Svid } from '../mesh/svid.js'
+
+export interface Connection {
+  readonly socket: TLSSocket
+  readonly direction: Direction
+  /** The judged peer; undefined before. */
+  readonly svid: Svid | undefined
+  /** Why we destroyed it; undefined when we did not. */
+  readonly cutReason: MeshErrorCode | undefined
+  /** The judge accepted the peer: from now on revocation and expiry find the connection. */
+  admit(svid: Svid): void
+  /** Sets the reason, then destroys. Harmless when it is gone already. */
+  cut(reason: MeshErrorCode): void
+  /** A call runs over it until the function that comes back is called: while it does, the connection may outlive the peer's leaf. */
+  hold(): () => void
+}
+
+export interface Connections {
+  register(socket: TLSSocket, direction: Direction): Connection
+  /** The connection of a socket that was registered. */
+  of(socket: Socket): Connection | undefined
+  /** Cuts exactly the connections of peers that are withdrawn. @returns how many */
+  condemn(revocations: Revocations): number
+  /** Cuts every connection. @returns how many */
+  cutAll(reason: MeshErrorCode): number
+  /** Admitted and alive. */
+  count(direction: Direction): number
+}
+
+/** Connections of one certificate. */
+interface Group {
+  readonly svid: Svid
+  readonly members: Set<Live>
+}
+
+export function openConnections(clock: Clock, streamMaxAgeMs: number): Connections {
+  return new Table(clock, streamMaxAgeMs)
+}
+
+const certificateKey = ({ issuer, serial }: Svid): string => `${issuer}:${serial}`
+/** One running sidecar of an identity; a foreign certificate without an instance is its own. */
+const instanceKey = (svid: Svid): string => `${svid.id} ${svid.instanceId ?? certificateKey(svid)}`
+
+class Table implements Connections {
+  readonly clock: Clock
+  readonly streamMaxAgeMs: number
+  private readonly all = new Set<Live>()
+  private readonly bySocket = new WeakMap<Socket, Live>()
+  private readonly byCertificate = new Map<string, Group>()
+  private readonly byInstance = new Map<string, Set<Live>>()
+
+  constructor(clock: Clock, streamMaxAgeMs: number) {
+    this.clock = clock
+    this.streamMaxAgeMs = streamMaxAgeMs
+  }
+
+  register(socket: TLSSocket, direction: Direction): Connection {
+    const live = new Live(this, socket, direction)
+    this.all.add(live)
+    this.bySocket.set(socket, live)
+    socket.once('close', () => this.remove(live))
+    return live
+  }
+
+  of(socket: Socket): Connection | undefined {
+    return this.bySocket.get(socket)
+  }
+
+  condemn(revocations: Revocations): number {
+    let cut = 0
+    for (const { svid, members } of [...this.byCertificate.values()]) {
+      if (!covers(revocations, svid)) continue
+      for (const live of [...members]) cut += live.cutOnce('PEER_REVOKED')
+    }
+    return cut
+  }
+
+  cutAll(reason: MeshErrorCode): number {
+    let cut = 0
+    for (const live of [...this.all]) cut += live.cutOnce(reason)
+    return cut
+  }
+
+  count(direction: Direction): number {
+    let count = 0
+    for (const live of this.all) if (live.direction === direction && live.svid !== undefined) count += 1
+    return count
+  }
+
+  index(live: Live, svid: Svid): void {
+    const key = certificateKey(svid)
+    const group = this.byCertificate.get(key) ?? { svid, members: new Set<Live>() }
+    group.members.add(live)
+    this.byCertificate.set(key, group)
+    const siblings = this.byInstance.get(instanceKey(svid)) ?? new Set<Live>()
+    siblings.add(live)
+    this.byInstance.set(instanceKey(svid), siblings)
+  }
+
+  /** The latest instant to which this peer instance has a valid leaf on a connection that still stands. */
+  provenUntil(svid: Svid): number {
+    let until = 0
+    for (const sibling of this.byInstance.get(instanceKey(svid)) ?? [])
+      until = Math.max(until, sibling.svid?.notAfter ?? 0)
+    return until
+  }
+
+  remove(live: Live): void {
+    if (!this.all.delete(live) || live.svid === undefined) return
+    const { svid } = live
+    const group = this.byCertificate.get(certificateKey(svid))
+    group?.members.delete(live)
+    if (group?.members.size === 0) this.byCertificate.delete(certificateKey(svid))
+    const siblings = this.byInstance.get(instanceKey(svid))
+    siblings?.delete(live)
+    if (siblings?.size === 0) this.byInstance.delete(instanceKey(svid))
+    // A stream past its leaf lives on the proof of another connection: that proof may just have gone.
+    for (const sibling of [...(siblings ?? [])]) sibling.checkExpiry()
+  }
+}
+
+class Live implements Connection {
+  readonly socket: TLSSocket
+  readonly direction: Direction
+  svid: Svid | undefined
+  cutReason: MeshErrorCode | undefined
+  private readonly table: Table
+  private readonly registeredAt: number
+  private calls = 0
+  private expiry: Timer | undefined
+
+  constructor(table: Table, socket: TLSSocket, direction: Direction) {
+    this.table = table
+    this.socket = socket
+    this.direction = direction
+    this.registeredAt = table.clock.now()
+  }
+
+  admit(svid: Svid): void {
+    this.svid = svid
+    this.table.index(this, svid)
+    this.checkExpiry()
+  }
+
+  hold(): () => void {
+    this.calls += 1
+    let isHeld = true
+    return () => {
+      if (!isHeld) return
+      isHeld = false
+      this.calls -= 1
+      this.checkExpiry()
+    }
+  }
+
+  cut(reason: MeshErrorCode): void {
+    this.cutOnce(reason)
+  }
+
+  cutOnce(reason: MeshErrorCode): 0 | 1 {
+    this.expiry?.cancel()
+    if (this.socket.destroyed || this.cutReason !== undefined) return 0
+    this.cutReason = reason
+    this.table.remove(this)
+    this.socket.destroy()
+    return 1
+  }
+
+  /** Cuts what has outlived its proof, else looks again when the proof ends. */
+  checkExpiry(): void {
+    this.expiry?.cancel()
+    if (this.svid === undefined || this.socket.destroyed) return
+    const now = this.table.clock.now()
+    const until = this.provenUntil(this.svid, now)
+    if (now > until) {
+      this.cutOnce('PEER_EXPIRED')
+      return
+    }
+    // One more millisecond: a leaf is valid through its last instant.
+    this.expiry = this.table.clock.after(until - now + 1, () => this.checkExpiry())
+  }
+
+  private provenUntil(svid: Svid, now: number): number {
+    if (now <= svid.notAfter || this.calls === 0) return svid.notAfter
+    return Math.min(this.table.provenUntil(svid), this.registeredAt + this.table.streamMaxAgeMs)
+  }
+}

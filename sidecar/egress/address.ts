@@ -1,0 +1,50 @@
+// Whom a local request is for: `/@<callee>/path`, with or without `/~<credential>` before it; an absolute-form `http://<callee>.mesh/path`
+// as to a forward proxy; or any path on a port that belongs to one callee.
+
+import { MeshError } from '../../mesh/errors.js'
+import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
+import type { RequestHead } from '../http1/head.js'
+
+export interface Address {
+  readonly callee: AgentName
+  /** The path and query meant for the callee, as they came. */
+  readonly originForm: string
+  /** From the path; null when there was none. */
+  readonly credential: string | null
+}
+
+const MESH_HOST = /^([^.:]+)\.mesh(?::80)?$/
+const CREDENTIAL_PREFIX = /^\/~([A-Za-z0-9_-]{1,128})(?=[/?]|$)/
+const CALLEE_PREFIX = /^\/@([^/?]*)/
+
+/**
+ * @param only the one callee of a dedicated port; null at the shared door
+ * @throws MeshError NOT_A_MESH_HOST | NOT_FOUND | AGENT_NAME_INVALID
+ */
+export function readAddress(head: RequestHead, only: AgentName | null): Address {
+  const { authority } = head
+  if (authority !== null) {
+    const callee = calleeOfHost(authority)
+    if (only !== null && callee !== only)
+      throw new MeshError('NOT_A_MESH_HOST', `this port leads to ${only} only`)
+    return { callee, originForm: head.originForm, credential: null }
+  }
+  const [prefix = '', credential = null] = CREDENTIAL_PREFIX.exec(head.originForm) ?? []
+  const rest = head.originForm.slice(prefix.length)
+  if (only !== null) return { callee: only, originForm: absolutePath(rest), credential }
+  const [addressed, name] = CALLEE_PREFIX.exec(rest) ?? []
+  if (addressed === undefined || name === undefined)
+    throw new MeshError('NOT_FOUND', 'the path names no agent', {
+      hint: 'call http://127.0.0.1:<port>/@<callee>/path',
+    })
+  return { callee: parseAgentName(name), originForm: absolutePath(rest.slice(addressed.length)), credential }
+}
+
+function calleeOfHost(authority: string): AgentName {
+  const [, name] = MESH_HOST.exec(authority) ?? []
+  if (name === undefined)
+    throw new MeshError('NOT_A_MESH_HOST', `${authority.slice(0, 120)} is no host of this mesh`)
+  return parseAgentName(name)
+}
+
+const absolutePath = (rest: string): string => (rest.startsWith('/') ? rest : `/${rest}`)

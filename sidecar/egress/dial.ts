@@ -1,0 +1,111 @@
+// One mutual-TLS connection to one callee instance, judged before a byte is written on it. Node's own refusal is off here, on one
+// line, only because it would hide the certificate of whom it refuses: the judge asks for the same and more.
+
+import type { X509Certificate } from 'node:crypto'
+import tls, { type SecureContext, type TLSSocket } from 'node:tls'
+import { presentedChain, TLS_FLOOR } from '../../host/tls.js'
+import type { Identity } from '../../member/identity/credentials.js'
+import type { Party } from '../../mesh/audit-record.js'
+import { asMeshError, MeshError } from '../../mesh/errors.js'
+import { meaningOf, type SpiffeId, type TrustDomain } from '../../mesh/spiffe-id.js'
+import type { TrustBundle } from '../../mesh/trust-bundle.js'
+import { PeerRefused, verifyPeer } from '../../mesh/verify-peer.js'
+import type { Parts } from '../parts.js'
+
+export interface Place {
+  readonly id: SpiffeId
+  readonly host: string
+  readonly port: number
+}
+
+/** What this identity shows and whom it can follow to a root. Made at rotation, not at each dial. */
+export function clientContext(
+  identity: Identity,
+  bundles: ReadonlyMap<TrustDomain, TrustBundle>,
+): SecureContext {
+  const roots = [...bundles.values()].flatMap((bundle) =>
+    bundle.roots.map((root: X509Certificate) => root.toString()),
+  )
+  return tls.createSecureContext({ ...TLS_FLOOR, key: identity.keyPem, cert: identity.chainPem, ca: roots })
+}
+
+/**
+ * Connects and judges.
+ * @returns a socket on which nothing was written; it is in the table of connections
+ * @throws MeshError CALLEE_UNREACHABLE | CALLEE_REFUSED, or PEER_* of the judge
+ */
+export function dial(parts: Parts, place: Place, secureContext: SecureContext): Promise<TLSSocket> {
+  const meaning = meaningOf(place.id)
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({
+      host: place.host,
+      port: place.port,
+      servername: 'name' in meaning ? `${meaning.name}.mesh` : place.host,
+      ALPNProtocols: ['http/1.1'],
+      ...TLS_FLOOR,
+      secureContext,
+      rejectUnauthorized: false,
+    })
+    const deadline = parts.clock.after(parts.limits.connectTimeoutMs, () =>
+      socket.destroy(new Error(`no connection within ${parts.limits.connectTimeoutMs} ms`)),
+    )
+    const fail = (error: MeshError): void => {
+      deadline.cancel()
+      reject(error)
+      socket.destroy()
+    }
+    socket.on('error', (error: NodeJS.ErrnoException) => fail(failureOf(parts, place, error)))
+    socket.once('close', () =>
+      fail(new MeshError('CALLEE_UNREACHABLE', `${place.id} closed the connection in the handshake`)),
+    )
+    socket.once('secureConnect', () => {
+      deadline.cancel()
+      const refusal = judge(parts, place, socket)
+      if (refusal === undefined) resolve(socket)
+      else fail(refusal)
+    })
+  })
+}
+
+/** Registers, then judges. @returns the refusal; undefined when the peer is the callee */
+function judge(parts: Parts, place: Place, socket: TLSSocket): MeshError | undefined {
+  const connection = parts.connections.register(socket, 'egress')
+  const { bundles, revocations } = parts.world.current()
+  try {
+    const svid = verifyPeer({
+      chain: presentedChain(socket),
+      tlsAuthorized: socket.authorized,
+      bundles,
+      revocations,
+      expected: { exactly: place.id },
+      now: parts.clock.now(),
+    })
+    connection.admit(svid)
+    return undefined
+  } catch (error) {
+    const refusal = asMeshError(error)
+    refuse(parts, refusal, socket.remoteAddress ?? place.host)
+    return refusal
+  }
+}
+
+const NOBODY: Party = { id: null, instance: null, serial: null }
+
+function refuse(parts: Parts, error: MeshError, remoteAddress: string): void {
+  parts.recorder.refused({
+    direction: 'egress',
+    reason: error.code,
+    peer: error instanceof PeerRefused ? error.peer : NOBODY,
+    remoteAddress,
+  })
+}
+
+function failureOf(parts: Parts, place: Place, cause: NodeJS.ErrnoException): MeshError {
+  const code = cause.code ?? ''
+  if (!code.startsWith('ERR_SSL') && code !== 'EPROTO')
+    return new MeshError('CALLEE_UNREACHABLE', `${place.id} is not reached: ${code || cause.message}`, {
+      cause,
+    })
+  refuse(parts, new MeshError('PEER_HANDSHAKE_FAILED', 'TLS failed', { cause }), place.host)
+  return new MeshError('CALLEE_REFUSED', `TLS with ${place.id} failed: ${code}`, { cause })
+}

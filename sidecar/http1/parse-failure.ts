@@ -1,0 +1,36 @@
+// What Node's parser reports of a connection whose bytes are no request, as a code of ours; and an answer written straight to a
+// socket, for the moments when node:http has no response to offer.
+
+import { STATUS_CODES } from 'node:http'
+import { MeshError } from '../../mesh/errors.js'
+
+/** The error of a `clientError` event. A reset or a plain disconnect is undefined: nobody is there to be answered. */
+export function parseFailureOf(error: NodeJS.ErrnoException): MeshError | undefined {
+  const code = error.code ?? ''
+  switch (code) {
+    case 'ECONNRESET':
+    case 'EPIPE':
+    case 'ECANCELED':
+      return undefined
+    case 'HPE_HEADER_OVERFLOW':
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return new MeshError('CALL_HEAD_TOO_LARGE', 'the head is larger than 64 KiB', { cause: error })
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new MeshError('CALL_TIMEOUT', 'the head did not arrive in time', { cause: error })
+    case 'HPE_INVALID_VERSION':
+      return new MeshError('CALL_VERSION_UNSUPPORTED', 'the HTTP version is not served', { cause: error })
+    default:
+      return new MeshError('CALL_MALFORMED', 'the request is not well-formed HTTP/1.1', { cause: error })
+  }
+}
+
+/** The bytes of a last answer on a connection. Field values must be free of line breaks; they are ours. */
+export function formatAnswer(status: number, fields: Readonly<Record<string, string>>, body: string): string {
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+    ...Object.entries(fields).map(([name, value]) => `${name}: ${value}`),
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  return `${head.join('\r\n')}\r\n\r\n${body}`
+}

@@ -1,0 +1,61 @@
+// The admission of one mutual-TLS connection: into the table first, then before the judge. Nothing the peer sent has been read yet.
+
+import type { TLSSocket } from 'node:tls'
+import { presentedChain } from '../../host/tls.js'
+import { asMeshError, type MeshError } from '../../mesh/errors.js'
+import { PeerRefused, verifyPeer } from '../../mesh/verify-peer.js'
+import { checkStanding } from '../call/authorize.js'
+import { formatXfcc, type ProvenCaller } from '../call/headers.js'
+import { answerOnSocket } from '../call/problem-answer.js'
+import { formatReply, TROTH_CALL } from '../call/troth-call.js'
+import type { Connection } from '../connections.js'
+import type { Parts } from '../parts.js'
+
+export interface Admitted {
+  readonly connection: Connection
+  readonly caller: ProvenCaller
+}
+
+const NOBODY = { id: null, instance: null, serial: null }
+/** How long a refused peer may take to read why. */
+const REFUSED_MS = 1000
+
+/**
+ * Registers, then judges; a refused peer is told why, in plain HTTP/1.1, and is gone within a second.
+ * @returns undefined when it was refused
+ */
+export function admit(parts: Parts, socket: TLSSocket): Admitted | undefined {
+  const connection = parts.connections.register(socket, 'ingress')
+  const chain = presentedChain(socket)
+  const { bundles, revocations } = parts.world.current()
+  try {
+    checkStanding(parts.standing())
+    const svid = verifyPeer({
+      chain,
+      tlsAuthorized: socket.authorized,
+      bundles,
+      revocations,
+      expected: { kinds: ['agent', 'operator', 'foreign'] },
+      now: parts.clock.now(),
+    })
+    connection.admit(svid)
+    return { connection, caller: { svid, xfcc: formatXfcc(parts.id, svid, chain[0]?.subject ?? '') } }
+  } catch (error) {
+    turnAway(parts, socket, asMeshError(error))
+    return undefined
+  }
+}
+
+function turnAway(parts: Parts, socket: TLSSocket, refusal: MeshError): void {
+  parts.recorder.refused({
+    direction: 'ingress',
+    reason: refusal.code,
+    peer: refusal instanceof PeerRefused ? refusal.peer : NOBODY,
+    remoteAddress: socket.remoteAddress ?? null,
+  })
+  socket.on('error', () => socket.destroy())
+  answerOnSocket(socket, refusal, { [TROTH_CALL]: formatReply({ id: null, denied: refusal.code }) })
+  // Thrown away unread: unread bytes would turn the close into a reset, and the peer would never see the answer.
+  socket.resume()
+  parts.clock.after(REFUSED_MS, () => socket.destroy())
+}

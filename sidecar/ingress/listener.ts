@@ -1,0 +1,120 @@
+// The mutual-TLS door. Node's own refusal of a peer is off, on one line, only because it would hide the certificate of whom it refuses:
+// every connection passes the judge before a byte of it is read, and the judge asks for what TLS found as well.
+
+import https from 'node:https'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket, TlsOptions } from 'node:tls'
+import { listen } from '../../host/http-server.js'
+import { TLS_FLOOR } from '../../host/tls.js'
+import { MeshError } from '../../mesh/errors.js'
+import { partyOf } from '../../mesh/svid.js'
+import { isIdentityField } from '../call/headers.js'
+import { answerOnSocket, answerProblem } from '../call/problem-answer.js'
+import { type CallReply, formatReply, TROTH_CALL } from '../call/troth-call.js'
+import { HTTP1_LIMITS, remoteAddressOf, serveHttp1 } from '../http1/server.js'
+import type { Parts } from '../parts.js'
+import { type Admitted, admit } from './admit.js'
+import type { App } from './app.js'
+import { openInbound } from './call.js'
+
+export interface IngressOptions {
+  readonly parts: Parts
+  readonly app: App | null
+  readonly host: string
+  readonly port: number
+}
+
+export interface IngressDoor {
+  readonly port: number
+  readonly server: https.Server
+}
+
+const MAX_CONNECTIONS = 4096
+const NOBODY = { id: null, instance: null, serial: null }
+
+/**
+ * Opens the door.
+ * @throws MeshError PORT_BUSY | CONFIG_INVALID
+ */
+export async function openIngress({ parts, app, host, port }: IngressOptions): Promise<IngressDoor> {
+  const server = https.createServer({
+    ...HTTP1_LIMITS,
+    ...identityOf(parts),
+    requestCert: true,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: parts.limits.connectTimeoutMs,
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  const admitted = new WeakMap<Duplex, Admitted>()
+  admitBeforeReading(server, (socket) => {
+    const admission = admit(parts, socket)
+    if (admission !== undefined) admitted.set(socket, admission)
+    return admission !== undefined
+  })
+  const refused = (error: MeshError, socket: Duplex): void => {
+    const svid = admitted.get(socket)?.caller.svid
+    parts.recorder.refused({
+      direction: 'ingress',
+      reason: error.code,
+      peer: svid === undefined ? NOBODY : partyOf(svid),
+      remoteAddress: remoteAddressOf(socket),
+    })
+  }
+  server.on('tlsClientError', (cause, socket) => {
+    refused(new MeshError('PEER_HANDSHAKE_FAILED', 'TLS failed', { cause }), socket)
+    parts.log.debug('ingress.handshake-failed', { error: cause.message })
+  })
+  const serve = openInbound(parts, app, refused)
+  serveHttp1(server, {
+    isIdentity: isIdentityField,
+    serve(arrived) {
+      const admission = admitted.get(arrived.request.socket)
+      if (admission === undefined) arrived.request.socket.destroy()
+      else serve(arrived, admission)
+    },
+    refuse(error, request, response) {
+      refused(error, request.socket)
+      answerProblem(response, error, { fields: replyFields({ id: null, denied: error.code }) })
+    },
+    refuseSocket(error, socket) {
+      refused(error, socket)
+      answerOnSocket(socket, error, replyFields({ id: null, denied: error.code }))
+    },
+  })
+  followIdentity(parts, server)
+  return { server, port: await listen(server, { host, port, flag: '--ingress-port' }) }
+}
+
+const replyFields = (reply: CallReply): Record<string, string> => ({ [TROTH_CALL]: formatReply(reply) })
+
+/** node:https starts to read in its own listener for the event: it comes second, and only for whom was admitted. */
+function admitBeforeReading(server: https.Server, isAdmitted: (socket: TLSSocket) => boolean): void {
+  const readers = server.listeners('secureConnection')
+  server.removeAllListeners('secureConnection')
+  server.on('secureConnection', (socket: TLSSocket) => {
+    if (!isAdmitted(socket)) return
+    for (const read of readers) read.call(server, socket)
+  })
+}
+
+/** What the door shows and whom it can follow to a root. Also for setSecureContext, which replaces all of it. */
+function identityOf(parts: Parts): TlsOptions {
+  const { keyPem, chainPem } = parts.credentials.current()
+  const bundles = [...parts.world.current().bundles.values()]
+  return {
+    ...TLS_FLOOR,
+    key: keyPem,
+    cert: chainPem,
+    ca: bundles.flatMap(({ roots }) => roots.map((root) => root.toString())),
+  }
+}
+
+/** New handshakes show the new certificate and know the new roots; connections that stand are not touched. */
+function followIdentity(parts: Parts, server: https.Server): void {
+  parts.credentials.onRotate(() => server.setSecureContext(identityOf(parts)))
+  parts.world.onChange((world, previous) => {
+    if (world.bundles !== previous.bundles) server.setSecureContext(identityOf(parts))
+    return 0
+  })
+}

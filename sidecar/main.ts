@@ -1,0 +1,124 @@
+// One sidecar process: enrols or finds its identity, opens its ledger and its doors, tells the mesh where it is, and drains at the end.
+
+import { userInfo } from 'node:os'
+import { systemClock } from '../host/clock.js'
+import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
+import { type Log, openLog } from '../host/log.js'
+import { openMetrics } from '../host/metrics.js'
+import { type Member, openMember } from '../member/member.js'
+import { partyOf } from '../mesh/svid.js'
+import { openRecorder } from './audit/recorder.js'
+import { shipLedger } from './audit/shipper.js'
+import type { RunningSidecar, SidecarConfig } from './config.js'
+import { keepPorts, makeLocalSecrets, portsFor } from './local-state.js'
+import { openSidecar, type Sidecar } from './sidecar.js'
+
+/**
+ * Starts the sidecar of one agent; resolves when its doors are open and its endpoint is announced.
+ * @throws MeshError of enrolment, STATE_*, PORT_BUSY, CONFIG_*, DEV_ROOT
+ */
+export async function startSidecar(config: SidecarConfig): Promise<RunningSidecar> {
+  const clock = systemClock
+  const log = openLog({
+    clock,
+    level: config.settings.logLevel,
+    write: (line) => void process.stderr.write(`${line}\n`),
+  }).with({ agent: config.agent })
+  const lifecycle = openLifecycle()
+  try {
+    return await open(config, { clock, log, lifecycle })
+  } catch (error) {
+    lifecycle.stop()
+    await lifecycle.done().catch(() => undefined)
+    throw error
+  }
+}
+
+async function open(
+  config: SidecarConfig,
+  { clock, log, lifecycle }: { clock: typeof systemClock; log: Log; lifecycle: Lifecycle },
+): Promise<RunningSidecar> {
+  const metrics = openMetrics()
+  const member = await openMember({ ...memberOptions(config), clock, log, lifecycle })
+  const { id, dir, credentials, world } = member
+  const self = (): ReturnType<typeof partyOf> => partyOf(credentials.current().svid)
+  const recorder = openRecorder({ dir, self, clock, log, metrics, ...auditOptions(config) })
+  lifecycle.defer('recorder', () => recorder.close())
+  credentials.onRotate(({ svid }) => recorder.note('rotated', `serial ${svid.serial}`))
+  const secrets = makeLocalSecrets(dir)
+  const { egressPort: egress, ingressPort: ingress, adminPort: admin } = config
+  const ports = portsFor(dir, { egress, ingress, admin })
+  const sidecar = await openSidecar({
+    config,
+    id,
+    credentials,
+    world,
+    recorder,
+    clock,
+    log,
+    metrics,
+    ports,
+    secrets,
+  })
+  lifecycle.defer('doors', () => sidecar.close())
+  keepPorts(dir, { egress: sidecar.ports.egress, ingress: sidecar.ports.ingress, admin: sidecar.ports.admin })
+  announce(config, member, sidecar)
+  lifecycle.defer('drain', () => drain(member, sidecar, log))
+  lifecycle.run('shipper', (signal) =>
+    shipLedger({ ledger: recorder.ledger, credentials, world, clock, log, metrics, signal }),
+  )
+  tell(config, log, sidecar)
+  const done = lifecycle.done()
+  return {
+    ports: sidecar.ports,
+    localCredential: secrets.localCredential,
+    ingressSecretFile: secrets.ingressSecretFile,
+    id,
+    done,
+    stop: () => {
+      lifecycle.stop()
+      return done
+    },
+  }
+}
+
+function memberOptions({ home, agent, instance, enrolBy, dev, settings }: SidecarConfig) {
+  const { feedMaxStalenessMs } = settings
+  return { home, kind: 'agent' as const, name: agent, instance, enrolBy, dev, feedMaxStalenessMs }
+}
+
+function auditOptions({ settings }: SidecarConfig) {
+  return {
+    durability: settings.auditDurability,
+    onFailure: settings.auditOnFailure,
+    maxDiskBytes: settings.auditMaxDiskBytes,
+  }
+}
+
+/** Without an app nothing is served, so nothing is announced. */
+function announce({ app, advertise }: SidecarConfig, { feed }: Member, { ports }: Sidecar): void {
+  if (app === null) return
+  feed.advertise({ host: advertise?.host ?? null, port: advertise?.port ?? ports.ingress })
+}
+
+/** Peers stop choosing us before we stop answering. */
+async function drain({ feed }: Member, sidecar: Sidecar, log: Log): Promise<void> {
+  log.info('sidecar.draining')
+  await feed.withdraw()
+  await sidecar.drain()
+}
+
+function tell(config: SidecarConfig, log: Log, { ports }: Sidecar): void {
+  const { egress, ingress, admin } = ports
+  log.info('sidecar.started', { egress, ingress, admin, app: config.app !== null })
+  log.info('sidecar.same-user', {
+    code: 'SAME_USER',
+    user: userInfo().username,
+    detail:
+      'every program of this user can read the key of this agent; run the agent as another user to part them',
+  })
+  if (config.egressAuth === 'none') log.warn('sidecar.open-door', { door: 'egress', port: egress })
+  for (const { callee, open } of config.to) {
+    if (open) log.warn('sidecar.open-door', { door: callee, port: ports.to[callee] })
+  }
+}

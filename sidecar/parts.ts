@@ -1,0 +1,60 @@
+// The parts of one identity that both doors share. Everything of an identity hangs on one such object; there is no module state, so
+// that one process can serve several.
+
+import type { Clock } from '../host/clock.js'
+import type { Log } from '../host/log.js'
+import type { WorldHolder } from '../member/control/world.js'
+import type { Credentials } from '../member/identity/credentials.js'
+import type { SpiffeId } from '../mesh/spiffe-id.js'
+import type { Recorder } from './audit/recorder.js'
+import type { Standing } from './call/authorize.js'
+import type { ExchangeLimits } from './call/exchange.js'
+import type { CallCounter } from './call/outcome.js'
+import type { Connections } from './connections.js'
+
+export interface Parts {
+  readonly id: SpiffeId
+  readonly credentials: Credentials
+  readonly world: WorldHolder
+  readonly recorder: Recorder
+  readonly connections: Connections
+  readonly clock: Clock
+  readonly log: Log
+  readonly limits: ExchangeLimits & { readonly connectTimeoutMs: number }
+  readonly count: CallCounter
+  readonly inFlight: InFlight
+  /** How this side stands now. */
+  standing(): Standing
+}
+
+/** The calls that run, so that a drain can wait for them. */
+export interface InFlight {
+  readonly count: number
+  /** @returns what ends the call; harmless twice */
+  begin(): () => void
+  /** Resolves when no call runs, at once when none does. */
+  idle(): Promise<void>
+}
+
+export function openInFlight(): InFlight {
+  const waiting = new Set<() => void>()
+  let count = 0
+  return {
+    get count() {
+      return count
+    },
+    begin() {
+      let isRunning = true
+      count += 1
+      return () => {
+        if (!isRunning) return
+        isRunning = false
+        count -= 1
+        if (count > 0) return
+        for (const resolve of waiting) resolve()
+        waiting.clear()
+      }
+    },
+    idle: () => (count === 0 ? Promise.resolve() : new Promise((resolve) => void waiting.add(resolve))),
+  }
+}

@@ -1,0 +1,172 @@
+// The wiring of one identity: its parts, its doors, and how they go down. What it is given (credentials, world, recorder, clock) is
+// somebody else's to open and to close.
+
+import type { Server } from 'node:http'
+import type { Clock } from '../host/clock.js'
+import { pause } from '../host/clock.js'
+import { closeServer } from '../host/http-server.js'
+import type { Log } from '../host/log.js'
+import type { Metrics } from '../host/metrics.js'
+import type { WorldHolder } from '../member/control/world.js'
+import type { Credentials } from '../member/identity/credentials.js'
+import type { SpiffeId } from '../mesh/spiffe-id.js'
+import { openAdmin } from './admin.js'
+import type { Recorder } from './audit/recorder.js'
+import { openCallCounter, registerGauges } from './call-counter.js'
+import type { RunningSidecar, SidecarConfig } from './config.js'
+import { openConnections } from './connections.js'
+import { credentialCheck } from './egress/guard.js'
+import { openEgressDoor } from './egress/listener.js'
+import { openPools } from './egress/pool.js'
+import { openApp } from './ingress/app.js'
+import { openIngress } from './ingress/listener.js'
+import type { LocalSecrets, Ports } from './local-state.js'
+import { openInFlight, type Parts } from './parts.js'
+
+export interface SidecarOptions {
+  readonly config: SidecarConfig
+  readonly id: SpiffeId
+  readonly credentials: Credentials
+  readonly world: WorldHolder
+  readonly recorder: Recorder
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly ports: Ports
+  readonly secrets: LocalSecrets
+}
+
+export interface Sidecar {
+  readonly ports: RunningSidecar['ports']
+  /** What stands in the way of calls; empty when ready. */
+  unready(): readonly string[]
+  /** Refuses new calls; resolves when the running ones have ended, or after `drainMs`. */
+  drain(): Promise<void>
+  /** Closes every door and cuts what is left. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the doors of one identity.
+ * @throws MeshError PORT_BUSY naming the flag | CONFIG_INVALID
+ */
+export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
+  const { config, metrics, log, ports, secrets } = options
+  const state = { isDraining: false }
+  const parts = openParts(options, () => state.isDraining)
+  followRevocations(parts)
+  const pools = openPools(parts)
+  const app = config.app === null ? null : openApp(config.app, secrets.ingressSecret)
+  const servers: Server[] = []
+  const close = (): Promise<void> =>
+    closeAll(parts, servers, () => {
+      pools.close()
+      app?.close()
+    })
+  const unready = (): string[] => reasonsAgainst(parts, state.isDraining)
+  try {
+    const ingress = await openIngress({ parts, app, host: config.listen, port: ports.ingress })
+    servers.push(ingress.server)
+    const checkCredential = config.egressAuth === 'none' ? null : credentialCheck(secrets.localCredential)
+    const shared = { parts, pools }
+    const egress = await openEgressDoor({
+      ...shared,
+      checkCredential,
+      only: null,
+      port: ports.egress,
+      flag: '--egress-port',
+    })
+    servers.push(egress.server)
+    const to: Record<string, number> = {}
+    for (const { callee, port, open } of config.to) {
+      const only = { only: callee, port, flag: `--to ${callee}=PORT` }
+      const door = await openEgressDoor({
+        ...shared,
+        ...only,
+        checkCredential: open ? null : checkCredential,
+      })
+      servers.push(door.server)
+      to[callee] = door.port
+    }
+    const admin = await openAdmin({ port: ports.admin, metrics, log, unready })
+    servers.push(admin.server)
+    return {
+      ports: { egress: egress.port, ingress: ingress.port, admin: admin.port, to },
+      unready,
+      async drain() {
+        state.isDraining = true
+        const stop = new AbortController()
+        await Promise.race([parts.inFlight.idle(), pause(parts.clock, config.settings.drainMs, stop.signal)])
+        stop.abort()
+      },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
+  const { config, id, credentials, world, recorder, clock, log, metrics } = options
+  const { settings } = config
+  const parts: Parts = {
+    id,
+    credentials,
+    world,
+    recorder,
+    clock,
+    log,
+    connections: openConnections(clock, settings.streamMaxAgeMs),
+    limits: {
+      bodyMaxBytes: settings.bodyMaxBytes,
+      headTimeoutMs: settings.headTimeoutMs,
+      idleTimeoutMs: settings.idleTimeoutMs,
+      maxAgeMs: settings.streamMaxAgeMs,
+      connectTimeoutMs: settings.connectTimeoutMs,
+    },
+    count: openCallCounter(metrics),
+    inFlight: openInFlight(),
+    standing: () => ({
+      now: clock.now(),
+      own: credentials.current().svid,
+      selfRevoked: world.selfRevoked,
+      draining: isDraining(),
+      staleDenied: settings.feedOnStale === 'deny' && world.isStale(),
+    }),
+  }
+  registerGauges(metrics, parts)
+  return parts
+}
+
+/** Every new world is applied to what already stands; how much of it fell is what the CA is told. */
+function followRevocations(parts: Parts): void {
+  const { world, connections, log } = parts
+  world.onChange((now, previous) => {
+    if (world.selfRevoked) {
+      log.error('sidecar.self-revoked', { code: 'SELF_REVOKED' })
+      return connections.cutAll('SELF_REVOKED')
+    }
+    if (now.revocations === previous.revocations) return 0
+    const cut = connections.condemn(now.revocations)
+    if (cut > 0) log.info('connections.cut', { count: cut, epoch: now.position?.epoch })
+    return cut
+  })
+}
+
+function reasonsAgainst({ credentials, world, recorder, clock }: Parts, isDraining: boolean): string[] {
+  const { notBefore, notAfter } = credentials.current().svid
+  const now = clock.now()
+  return [
+    ...(isDraining ? ['DRAINING'] : []),
+    ...(world.selfRevoked ? ['SELF_REVOKED'] : []),
+    ...(now > notAfter || now < notBefore ? ['SELF_EXPIRED'] : []),
+    ...(recorder.healthy ? [] : ['AUDIT_UNAVAILABLE']),
+  ]
+}
+
+async function closeAll(parts: Parts, servers: readonly Server[], rest: () => void): Promise<void> {
+  parts.connections.cutAll('DRAINING')
+  rest()
+  await Promise.all(servers.map((server) => closeServer(server, 0)))
+}
