@@ -25,7 +25,7 @@ export const ROOMS = [
     may: ['mesh', 'host', 'member'],
     packages: ['@peculiar/x509', 'reflect-metadata'],
   },
-  { room: 'member/control/feed-client.ts', may: ['mesh', 'host', 'member'], packages: ['ws'] },
+  { room: 'member/control/feed-connection.ts', may: ['mesh', 'host', 'member'], packages: ['ws'] },
   { room: 'ca', may: ['mesh', 'host', 'ca'] },
   { room: 'ca/certificate', may: ['mesh', 'host', 'ca'], packages: ['@peculiar/x509', 'reflect-metadata'] },
   { room: 'ca/feed.ts', may: ['mesh', 'host', 'ca'], packages: ['ws'] },
