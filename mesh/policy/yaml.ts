@@ -82,7 +82,7 @@ function checkTokens(tokens: readonly CST.Token[], findings: Findings): void {
     checkToken(token, findings)
     // Items of a collection have no type of their own and add no depth.
     const inside = depth + ('type' in token ? 1 : 0)
-    for (const part of partsOf(token)) open.push({ token: part, depth: inside })
+    for (const part of [...partsOf(token)].reverse()) open.push({ token: part, depth: inside })
   }
 }
 
