@@ -1,11 +1,33 @@
 // The CA program: `init` makes a home's CA once, `serve` runs it. Both are libraries to the CLI; signals, prompts and output
 // are not known here.
 
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import type { RequestListener } from 'node:http'
+import path from 'node:path'
 import type { Clock } from '../host/clock.js'
+import { lockDir, makePrivateDir, writeSecret } from '../host/files.js'
+import { closeServer, createHttpServer, listen } from '../host/http-server.js'
 import type { Lifecycle } from '../host/lifecycle.js'
-import type { Log } from '../host/log.js'
+import { errorFields, type Log } from '../host/log.js'
 import { MeshError } from '../mesh/errors.js'
 import type { TrustDomain } from '../mesh/spiffe-id.js'
+import { fingerprintOf } from '../mesh/trust-bundle.js'
+import { openAcknowledgements } from './acknowledgements.js'
+import { adminListener } from './admin-api.js'
+import { openAuthority } from './authority.js'
+import { type Closers, openClosers } from './closers.js'
+import { memberDoor, publicDoor } from './doors-api.js'
+import { openEndpoints } from './endpoints.js'
+import { type Feed, openFeed } from './feed.js'
+import { type CaMetrics, healthListener, openCaMetrics } from './health.js'
+import { createHierarchy, type Hierarchy, openHierarchy } from './hierarchy.js'
+import { formatPlace, parseHost } from './place.js'
+import { openRegistry, type Registry } from './registry.js'
+import { openServedDoor } from './served-door.js'
+import type { CaStore, Certificate } from './store/model.js'
+import { createCaStore, openCaStore } from './store.js'
+import { openTryLimit } from './try-limit.js'
+import { type CaWorld, openCaWorld } from './world.js'
 
 export interface InitOptions {
   readonly home: string
@@ -28,11 +50,34 @@ export interface InitedCa {
 }
 
 /**
- * Makes the CA of a home: `<home>/ca/{root,issuing}.{pem,key.pem}`, `ca.db`, and with dev also `passphrase`.
- * @throws MeshError CONFIG_EXISTS (nothing is touched then)
+ * Makes the CA of a home: `<home>/ca/{root,issuing}.{pem,key.pem}`, `ca.db`, and with dev also `passphrase` (of the issuing key).
+ * All or nothing: it is built aside and moved into place.
+ * @throws MeshError CONFIG_EXISTS | CONFIG_INVALID | PASSPHRASE_MISSING
  */
-export function initCa(options: InitOptions): Promise<InitedCa> {
-  return Promise.reject(new MeshError('INTERNAL', `init of ${options.home} is not built yet`))
+export async function initCa(options: InitOptions): Promise<InitedCa> {
+  const { home, trustDomain, dev, passphrases, clock } = options
+  const address = parseHost(options.address)
+  const dir = path.join(home, 'ca')
+  if (existsSync(dir) && readdirSync(dir).length > 0)
+    throw new MeshError('CONFIG_EXISTS', `${dir} exists already`)
+  makePrivateDir(home)
+  const aside = mkdtempSync(path.join(home, 'ca.new-'))
+  try {
+    const now = clock.now()
+    const { root, issuing } = await createHierarchy({ dir: aside, trustDomain, dev, passphrases, now })
+    createCaStore(path.join(aside, 'ca.db'), { trustDomain, address })
+    if (dev) writeSecret(path.join(aside, 'passphrase'), `${passphrases.issuing}\n`)
+    renameSync(aside, dir)
+    return {
+      dir,
+      rootFingerprint: fingerprintOf(root),
+      rootNotAfter: Date.parse(root.validTo),
+      issuingNotAfter: Date.parse(issuing.validTo),
+    }
+  } catch (error) {
+    rmSync(aside, { recursive: true, force: true })
+    throw error
+  }
 }
 
 export interface CaOptions {
@@ -64,10 +109,135 @@ export interface RunningCa {
   close(): Promise<void>
 }
 
+const CLOSE_GRACE_MS = 2000
+const ENROL_FAILURES_A_MINUTE = 30
+const ENROL_SOURCES_MAX = 10_000
+
 /**
  * Serves the CA of a home.
- * @throws MeshError CONFIG_MISSING | PASSPHRASE_WRONG | DEV_ROOT | STATE_IN_USE | STATE_UNREADABLE | PORT_BUSY
+ * @throws MeshError CONFIG_MISSING | PASSPHRASE_WRONG | PASSPHRASE_MISSING | DEV_ROOT | CA_EXPIRED | STATE_IN_USE |
+ *   STATE_UNREADABLE | STATE_PERMISSIONS | PORT_BUSY | SOCKET_PATH_TOO_LONG
  */
-export function serveCa(options: CaOptions): Promise<RunningCa> {
-  return Promise.reject(new MeshError('INTERNAL', `serve of ${options.home} is not built yet`))
+export async function serveCa(options: CaOptions): Promise<RunningCa> {
+  const closers = openClosers()
+  try {
+    const running = await start(options, closers)
+    options.lifecycle.defer('ca', () => closers.close())
+    return running
+  } catch (error) {
+    await closers.close()
+    throw error
+  }
+}
+
+interface State {
+  readonly dir: string
+  readonly store: CaStore
+  readonly hierarchy: Hierarchy
+  readonly world: CaWorld
+  readonly registry: Registry
+  readonly feed: Feed
+  readonly metrics: CaMetrics
+}
+
+async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
+  const { clock, log, leafTtlMs } = options
+  const state = await openState(options, closers)
+  const { dir, store, hierarchy, registry, feed, metrics } = state
+
+  let port = options.port
+  const address = async (): Promise<string> => formatPlace((await store.mesh()).address, port)
+  const authority = openAuthority({
+    hierarchy,
+    store,
+    registry,
+    clock,
+    log,
+    leafTtlMs,
+    address,
+    fingerprint: fingerprintOf(hierarchy.root),
+    issued: metrics.issued,
+  })
+  const limit = openTryLimit({ clock, max: ENROL_FAILURES_A_MINUTE, capacity: ENROL_SOURCES_MAX })
+  const member = memberDoor({ authority, feed, store, bundle: hierarchy.bundle, clock, log })
+  const door = await openServedDoor({
+    host: options.listen,
+    listen: options.listen,
+    port,
+    publicListener: publicDoor({ authority, limit, log }),
+    memberListener: member.listener,
+    upgrade: member.upgrade,
+    refused: metrics.refused,
+    hierarchy,
+    store,
+    feed,
+    closers,
+    clock,
+    log,
+  })
+  port = door.port
+
+  const setAddress = async (host: string): Promise<void> => {
+    await store.setAddress(host)
+    await door.renew()
+  }
+  const admin = { ...state, authority, clock, log, leafTtlMs, address, setAddress }
+  const adminSocket = await openAdminSocket(dir, adminListener(admin), closers)
+  const adminPort = await openHealth(options.adminPort, healthListener({ metrics, log }), closers)
+  log.info('ca.ready', { address: await address(), listen: options.listen, port })
+  return { address: await address(), port, adminPort, adminSocket, close: () => closers.close() }
+}
+
+/** What the CA knows and the loops around it; nothing listens yet. */
+async function openState(options: CaOptions, closers: Closers): Promise<State> {
+  const { home, passphrase, dev, clock, log } = options
+  const dir = path.join(home, 'ca')
+  takeDir(dir, closers)
+  const store = openCaStore(path.join(dir, 'ca.db'))
+  closers.add(() => store.close())
+  const { trustDomain } = await store.mesh()
+  const hierarchy = await openHierarchy({ dir, trustDomain, passphrase, dev, now: clock.now() })
+  const world = await openCaWorld(store, hierarchy.bundle)
+  const acknowledgements = openAcknowledgements(clock)
+  const failed = (error: unknown): void => log.error('ca.failed', errorFields(error))
+  const endpoints = openEndpoints({ store, world, clock, failed })
+  closers.add(() => endpoints.close())
+  const registry = openRegistry({ store, world, acknowledgements, clock, log })
+  const admit = (member: Certificate): Promise<Certificate> => store.admit(member, clock.now())
+  const feed = openFeed({ world, endpoints, acknowledgements, admit, clock, log })
+  closers.add(() => feed.close())
+  return { dir, store, hierarchy, world, registry, feed, metrics: openCaMetrics({ world, feed }) }
+}
+
+/** Takes the state directory for this process. */
+function takeDir(dir: string, closers: Closers): void {
+  if (!existsSync(path.join(dir, 'root.pem')))
+    throw new MeshError('CONFIG_MISSING', `there is no CA in ${dir}`)
+  if ((statSync(dir).mode & 0o077) !== 0)
+    throw new MeshError('STATE_PERMISSIONS', `${dir} is open to other users`, { hint: `chmod 700 ${dir}` })
+  const lock = lockDir(dir)
+  closers.add(() => lock.release())
+}
+
+/** Whoever opens this socket is the CA's OS user: 0600 in a 0700 directory. */
+async function openAdminSocket(dir: string, listener: RequestListener, closers: Closers): Promise<string> {
+  const socket = path.join(dir, 'admin.sock')
+  // the directory is locked: a socket that is there belongs to a process that is gone
+  rmSync(socket, { force: true })
+  const server = createHttpServer(listener)
+  await listen(server, { socket })
+  closers.add(() => closeServer(server, CLOSE_GRACE_MS))
+  return socket
+}
+
+async function openHealth(
+  port: number | null,
+  listener: RequestListener,
+  closers: Closers,
+): Promise<number | null> {
+  if (port === null) return null
+  const server = createHttpServer(listener)
+  const bound = await listen(server, { host: '127.0.0.1', port, flag: '--admin-port' })
+  closers.add(() => closeServer(server, CLOSE_GRACE_MS))
+  return bound
 }

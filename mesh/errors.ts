@@ -496,6 +496,13 @@ export const ERRORS = {
     when: 'a child process could not be started',
     hint: 'check the command',
   },
+  DEMO_FAILED: {
+    status: 500,
+    exit: 1,
+    retryable: false,
+    when: 'a step of troth demo did not show what it should',
+    hint: 'read what its processes said, above',
+  },
   INTERNAL: {
     status: 500,
     exit: 70,

@@ -76,8 +76,7 @@ function usagesHold(leaf: ParsedCertificate): boolean {
     constraints?.critical === true &&
     !constraints.ca &&
     usages?.critical === true &&
-    // the numbers of an enum: digitalSignature and nothing else
-    Number(usages.usages) === Number(KeyUsageFlags.digitalSignature) &&
+    usages.usages === KeyUsageFlags.digitalSignature &&
     extended?.usages.map(String).sort().join() ===
       [ExtendedKeyUsage.clientAuth, ExtendedKeyUsage.serverAuth].map(String).sort().join()
   )

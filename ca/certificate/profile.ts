@@ -4,6 +4,7 @@
 import { isIP } from 'node:net'
 import { MeshError } from '../../mesh/errors.js'
 import { caId, meaningOf, type SpiffeId, type TrustDomain } from '../../mesh/spiffe-id.js'
+import { DEV_ROOT_MARK } from '../../mesh/trust-bundle.js'
 
 const DAY_MS = 86_400_000
 export const ROOT_LIFE_MS = 3650 * DAY_MS
@@ -12,9 +13,6 @@ export const ISSUING_LIFE_MS = 365 * DAY_MS
 export const BACKDATE_MS = 300_000
 /** An issuer with less life than this signs nothing: the leaf would be dead on arrival. */
 const SHORTEST_MS = 60_000
-
-/** The first words of a development root's common name. */
-export const DEV_MARK = 'TROTH DEV'
 
 export interface Validity {
   /** Instants, ms since epoch, whole seconds (ASN.1 keeps no more). */
@@ -109,7 +107,7 @@ function authority(
   { trustDomain, dev, nonce }: AuthorityProfileQuery,
   what: string,
 ): Pick<Profile, 'subject' | 'uri' | 'dns' | 'ip'> {
-  const value = `${dev ? DEV_MARK : 'Troth'} ${what} ${nonce}`
+  const value = `${dev ? DEV_ROOT_MARK : 'Troth'} ${what} ${nonce}`
   // X.520 bounds O to 64 characters; a longer trust domain stands in the URI alone
   const organisation = trustDomain.length <= 64 ? [{ attribute: 'O' as const, value: trustDomain }] : []
   return {

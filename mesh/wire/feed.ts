@@ -99,6 +99,7 @@ export type FromMember = Read<typeof READ_FROM_MEMBER>
 const READ_ENVELOPE = record({ type: text(64), critical: withDefault(flag, false) })
 
 const FROM_CA_TYPES = new Set(['snapshot', 'delta', 'heartbeat', 'problem'])
+const FROM_MEMBER_TYPES = new Set(['hello', 'ack', 'resync', 'advertise', 'withdraw'])
 
 /**
  * Reads a frame of the CA.
@@ -110,5 +111,18 @@ export function readFromCa(frame: string): FromCa | undefined {
   if (FROM_CA_TYPES.has(type)) return readJson(frame, READ_FROM_CA, 'feed frame')
   if (critical)
     throw new MeshError('WIRE_VERSION', `the CA sent a critical frame of an unknown type: ${type}`)
+  return undefined
+}
+
+/**
+ * Reads a frame of a member.
+ * @returns the frame, or undefined for an unknown one that may be ignored
+ * @throws MeshError WIRE_MALFORMED; WIRE_VERSION for an unknown frame marked critical
+ */
+export function readFromMember(frame: string): FromMember | undefined {
+  const { type, critical } = readJson(frame, READ_ENVELOPE, 'feed frame')
+  if (FROM_MEMBER_TYPES.has(type)) return readJson(frame, READ_FROM_MEMBER, 'feed frame')
+  if (critical)
+    throw new MeshError('WIRE_VERSION', `a member sent a critical frame of an unknown type: ${type}`)
   return undefined
 }

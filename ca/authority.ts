@@ -1,0 +1,202 @@
+// Who gets a certificate: enrolment by token or by the CA's own OS user, certificates for foreign clients, renewal. Everything is
+// checked before it is signed, and recorded before it is answered.
+
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../host/clock.js'
+import type { Log } from '../host/log.js'
+import { asMeshError, MeshError } from '../mesh/errors.js'
+import { type AgentName, meaningOf } from '../mesh/spiffe-id.js'
+import { bundlePem } from '../mesh/trust-bundle.js'
+import { type Enrolment, formatJoinToken } from '../mesh/wire/enrolment.js'
+import { type Csr, parseCsr } from './certificate/csr.js'
+import type { Hierarchy } from './hierarchy.js'
+import { issueMemberLeaf } from './issue.js'
+import type { Registry } from './registry.js'
+import type { CaStore, Certificate, Member, MemberKey, NewCertificate, Origin } from './store/model.js'
+import { hashOfSecret, newSecret, TOKEN_LIFE_MS } from './token.js'
+
+export interface EnrolQuery extends MemberKey {
+  readonly instanceId: string
+  readonly csrPem: string
+}
+
+export interface Authority {
+  /** Mints a join token, registering an unknown name. @throws MeshError AGENT_REVOKED */
+  mint(key: MemberKey): Promise<{ token: string; expiresAt: number; registered: boolean }>
+  /** @throws MeshError CSR_* | JOIN_TOKEN_* | AGENT_* */
+  enrol(query: EnrolQuery & { readonly secret: string; readonly source: string }): Promise<Enrolment>
+  /** The caller is the CA's own OS user. @throws MeshError CSR_* | AGENT_* */
+  enrolLocal(query: EnrolQuery): Promise<Enrolment>
+  /** For a client without a sidecar, registering an unknown name. @throws MeshError CSR_* | AGENT_* */
+  issueForClient(name: AgentName, csrPem: string): Promise<Enrolment>
+  /** @throws MeshError CSR_* | CLONE_SUSPECTED | RENEW_SUPERSEDED | PEER_REVOKED */
+  renew(current: Certificate, csrPem: string): Promise<Enrolment>
+}
+
+export interface AuthorityOptions {
+  readonly hierarchy: Hierarchy
+  readonly store: CaStore
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly log: Log
+  readonly leafTtlMs: number
+  /** `host:port` that tokens and answers carry. */
+  readonly address: () => Promise<string>
+  readonly fingerprint: string
+  /** Counts a certificate handed out. */
+  readonly issued: (origin: Origin) => void
+}
+
+export function openAuthority(options: AuthorityOptions): Authority {
+  return {
+    mint: (key) => mint(options, key),
+    enrol: (query) => enrol(options, query),
+    enrolLocal: (query) => enrolLocal(options, query),
+    issueForClient: (name, csrPem) => issueForClient(options, name, csrPem),
+    renew: (current, csrPem) => renew(options, current, csrPem),
+  }
+}
+
+async function mint(
+  { store, registry, clock, hierarchy, address, fingerprint }: AuthorityOptions,
+  key: MemberKey,
+): Promise<{ token: string; expiresAt: number; registered: boolean }> {
+  const { member, registered } = await registry.require(key)
+  const secret = newSecret()
+  const createdAt = clock.now()
+  const expiresAt = createdAt + TOKEN_LIFE_MS
+  const { kind, name, registration } = member
+  await store.addToken({ kind, name, registration, secretHash: hashOfSecret(secret), createdAt, expiresAt })
+  await registry.act('admin', 'token.mint', member.id)
+  const token = formatJoinToken({
+    trustDomain: hierarchy.bundle.trustDomain,
+    caAddress: await address(),
+    rootFingerprints: [fingerprint],
+    kind,
+    name,
+    secret,
+  })
+  return { token, expiresAt, registered }
+}
+
+async function enrol(
+  options: AuthorityOptions,
+  { kind, name, instanceId, csrPem, secret, source }: EnrolQuery & { secret: string; source: string },
+): Promise<Enrolment> {
+  const { store, registry, clock } = options
+  // The request is read first: a malformed one must not burn the token. Then the token is spent, in one conditional UPDATE, before
+  // anything is signed: of any number of replays one gets this far, and a crash after it costs a token, never a second winner.
+  const csr = parseCsr(csrPem)
+  const who = `token from ${source}`
+  try {
+    const member = await store.redeemToken({ kind, name, secretHash: hashOfSecret(secret), now: clock.now() })
+    return await enrolMember(options, { member, instanceId, csr, origin: 'token', who })
+  } catch (error) {
+    // an unknown token proves nothing about its sender: it may not write into the audit
+    const { code } = asMeshError(error)
+    if (code !== 'JOIN_TOKEN_INVALID') await registry.refused(who, 'enrol', `${kind}/${name}`, code)
+    throw error
+  }
+}
+
+async function enrolLocal(
+  options: AuthorityOptions,
+  { kind, name, instanceId, csrPem }: EnrolQuery,
+): Promise<Enrolment> {
+  const { registry } = options
+  const csr = parseCsr(csrPem)
+  // a collector is the mesh's own furniture; an agent's name is registered on purpose, so that a slip of the keyboard is not a new agent
+  const member =
+    kind === 'collector'
+      ? (await registry.require({ kind, name })).member
+      : await registry.find({ kind, name })
+  return enrolMember(options, { member, instanceId, csr, origin: 'local-admin', who: 'admin' })
+}
+
+async function issueForClient(
+  options: AuthorityOptions,
+  name: AgentName,
+  csrPem: string,
+): Promise<Enrolment> {
+  const csr = parseCsr(csrPem)
+  const { member } = await options.registry.require({ kind: 'agent', name })
+  return enrolMember(options, { member, instanceId: randomUUID(), csr, origin: 'issue', who: 'admin' })
+}
+
+interface FirstLeaf {
+  readonly member: Member
+  readonly instanceId: string
+  readonly csr: Csr
+  readonly origin: Origin
+  readonly who: string
+}
+
+async function enrolMember(options: AuthorityOptions, first: FirstLeaf): Promise<Enrolment> {
+  const { store, registry, log, issued } = options
+  const { member, instanceId, csr, origin, who } = first
+  if (member.state === 'revoked') throw new MeshError('AGENT_REVOKED', `${member.id} was revoked`)
+  const certificate = await leafFor(options, member, { instanceId, csr, origin })
+  await store.recordEnrolment(certificate, member.registration)
+  await registry.act(who, `enrol.${origin}`, `${member.id} ${certificate.serial}`)
+  log.info('certificate.issued', { id: member.id, serial: certificate.serial, by: origin, instanceId })
+  issued(origin)
+  return answer(options, certificate)
+}
+
+async function renew(options: AuthorityOptions, current: Certificate, csrPem: string): Promise<Enrolment> {
+  const { store, registry, log, issued } = options
+  const csr = parseCsr(csrPem)
+  const meaning = meaningOf(current.id)
+  if (meaning.kind === 'ca' || meaning.kind === 'foreign')
+    throw new MeshError('PEER_KIND_WRONG', `${current.id} does not renew here`)
+  try {
+    const member = await registry.find(meaning)
+    // asked again after a lost answer: nothing is signed twice
+    const earlier = await store.findSuccessor(current.serial)
+    const candidate =
+      earlier?.publicKeyHash === csr.publicKeyHash
+        ? earlier
+        : await leafFor(options, member, { instanceId: current.instanceId, csr, origin: 'renewal' })
+    const certificate = await store.recordRenewal(candidate, current.serial)
+    await registry.act(current.id, 'renew', `${current.id} ${certificate.serial}`)
+    log.info('certificate.renewed', { id: current.id, serial: certificate.serial, parent: current.serial })
+    issued('renewal')
+    return await answer(options, certificate)
+  } catch (error) {
+    const { code } = asMeshError(error)
+    if (code === 'CLONE_SUSPECTED') log.error('clone.suspected', { id: current.id, serial: current.serial })
+    await registry.refused(current.id, 'renew', current.serial, code)
+    throw error
+  }
+}
+
+function leafFor(
+  { hierarchy, clock, leafTtlMs }: AuthorityOptions,
+  { id, ttlSeconds }: Member,
+  wanted: { instanceId: string; csr: Csr; origin: Origin },
+): Promise<NewCertificate> {
+  const ttlMs = ttlSeconds === null ? leafTtlMs : ttlSeconds * 1000
+  return issueMemberLeaf(hierarchy, { ...wanted, id, ttlMs, now: clock.now() })
+}
+
+async function answer(
+  { hierarchy, clock, address }: AuthorityOptions,
+  certificate: NewCertificate,
+): Promise<Enrolment> {
+  const now = clock.now()
+  return {
+    trustDomain: hierarchy.bundle.trustDomain,
+    spiffeId: certificate.id,
+    chainPem: certificate.pem + hierarchy.issuing.toString(),
+    bundlePem: bundlePem(hierarchy.bundle),
+    caAddress: await address(),
+    renewAfterSeconds: Math.max(1, Math.round((renewAt(certificate) - now) / 1000)),
+    now,
+  }
+}
+
+/** Half-life +-10 %, taken from the serial: members do not come all at once, and the same certificate always gets the same answer. */
+function renewAt({ serial, issuedAt, notAfter }: NewCertificate): number {
+  const spread = Number.parseInt(serial.slice(-4), 16) / 0xffff
+  return issuedAt + (notAfter - issuedAt) * (0.45 + 0.1 * spread)
+}

@@ -1,0 +1,173 @@
+// The CA's one TCP port with its two doors. A client that offers the member protocol in its ClientHello gets mutual TLS with Node's own
+// verification; every other gets server-authenticated TLS and can only enrol. (Node cannot ask for a client certificate
+// optionally without switching verification off, and that is never off.)
+
+import type { IncomingMessage, RequestListener } from 'node:http'
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
+import { createServer, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import type { Clock } from '../host/clock.js'
+import { listen } from '../host/http-server.js'
+import { errorFields, type Log } from '../host/log.js'
+import { TLS_FLOOR } from '../host/tls.js'
+import { MEMBER_ALPN } from '../mesh/wire/enrolment.js'
+import { HELLO_MAX_BYTES, peekClientHello } from './client-hello.js'
+
+/** The server's key and chain; the chain ends with the root, so that an enrolling member can compare its fingerprint. */
+export interface ServerIdentity {
+  readonly keyPem: string
+  readonly chainPem: string
+}
+
+export interface DoorOptions {
+  readonly host: string
+  readonly port: number
+  readonly identity: ServerIdentity
+  /** The root that members chain to. */
+  readonly rootPem: string
+  readonly publicListener: RequestListener
+  readonly memberListener: RequestListener
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+  readonly clock: Clock
+  readonly log: Log
+  /** Counts a connection turned away before it reached a door. */
+  readonly refused: (reason: 'junk' | 'slow' | 'crowd' | 'tls') => void
+}
+
+export interface Door {
+  readonly port: number
+  /** For new connections. */
+  setIdentity(identity: ServerIdentity): void
+  close(): Promise<void>
+}
+
+/** From the first byte to the whole ClientHello. */
+const HELLO_MS = 5000
+const HANDSHAKE_MS = 10_000
+/** A connection that is not a feed has this long for all it wants: an enrolment is one request. */
+const CONNECTION_MS = 60_000
+/** Connections of which nobody knows yet who they are. */
+const UNKNOWN_MAX = 512
+const CLOSE_GRACE_MS = 2000
+
+/** @throws MeshError PORT_BUSY | CONFIG_INVALID */
+export async function openDoor(options: DoorOptions): Promise<Door> {
+  const { clock, log, rootPem } = options
+  const members = { requestCert: true, ca: [rootPem], ALPNProtocols: [MEMBER_ALPN] }
+  const outsiders = { ALPNProtocols: ['http/1.1'] }
+  const limits = { ...TLS_FLOOR, handshakeTimeout: HANDSHAKE_MS, maxHeaderSize: 16 * 1024 }
+  const contextOf = ({ keyPem, chainPem }: ServerIdentity): { key: string; cert: string } => ({
+    key: keyPem,
+    cert: chainPem,
+  })
+  const memberDoor = createHttpsServer(
+    { ...limits, ...members, ...contextOf(options.identity) },
+    options.memberListener,
+  )
+  const publicDoor = createHttpsServer(
+    { ...limits, ...outsiders, ...contextOf(options.identity) },
+    options.publicListener,
+  )
+  const lasting = new WeakSet<Duplex>()
+  memberDoor.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    lasting.add(socket)
+    options.upgrade(request, socket, head)
+  })
+  for (const server of [memberDoor, publicDoor]) bound(server, options, lasting)
+
+  const sockets = new Set<Socket>()
+  let unknown = 0
+  const tcp = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    socket.on('error', (error) => log.debug('ca.socket', errorFields(error)))
+    if (unknown >= UNKNOWN_MAX) {
+      options.refused('crowd')
+      socket.destroy()
+      return
+    }
+    unknown += 1
+    sort(options, socket, (isMember) => {
+      unknown -= 1
+      if (isMember !== undefined) (isMember ? memberDoor : publicDoor).emit('connection', socket)
+    })
+  })
+  const port = await listen(tcp, { host: options.host, port: options.port, flag: '--ca-port' })
+  return {
+    port,
+    setIdentity(identity) {
+      memberDoor.setSecureContext({ ...TLS_FLOOR, ca: [rootPem], ...contextOf(identity) })
+      publicDoor.setSecureContext({ ...TLS_FLOOR, ...contextOf(identity) })
+    },
+    close: () =>
+      new Promise((resolve) => {
+        const cut = clock.after(CLOSE_GRACE_MS, () => {
+          for (const socket of sockets) socket.destroy()
+        })
+        tcp.close(() => {
+          cut.cancel()
+          resolve()
+        })
+      }),
+  }
+}
+
+/**
+ * Reads until the ClientHello is whole, gives the bytes back to the socket, and says which door. `undefined`: the connection is
+ * over. `sorted` is called exactly once.
+ */
+function sort(
+  { clock, refused }: DoorOptions,
+  socket: Socket,
+  sorted: (isMember: boolean | undefined) => void,
+): void {
+  let seen = Buffer.alloc(0)
+  const settle = (isMember: boolean | undefined): void => {
+    timer.cancel()
+    socket.off('readable', read)
+    socket.off('close', gone)
+    if (isMember !== undefined) socket.unshift(seen)
+    sorted(isMember)
+  }
+  const turnAway = (reason: 'junk' | 'slow'): void => {
+    refused(reason)
+    settle(undefined)
+    socket.destroy()
+  }
+  const gone = (): void => settle(undefined)
+  const timer = clock.after(HELLO_MS, () => turnAway('slow'))
+  const read = (): void => {
+    const chunk = socket.read() as Buffer | null
+    if (chunk === null) return
+    seen = Buffer.concat([seen, chunk])
+    const peek = peekClientHello(seen.subarray(0, HELLO_MAX_BYTES))
+    if (peek.state === 'more') return
+    if (peek.state === 'junk') {
+      turnAway('junk')
+      return
+    }
+    settle(peek.alpn.includes(MEMBER_ALPN))
+  }
+  socket.on('readable', read)
+  socket.once('close', gone)
+}
+
+/**
+ * One request a connection, and one end for each: servers that do not listen themselves have no request timers (Node starts them
+ * on `listening`).
+ */
+function bound(server: HttpsServer, { clock, log, refused }: DoorOptions, lasting: WeakSet<Duplex>): void {
+  server.maxRequestsPerSocket = 1
+  server.on('secureConnection', (socket: TLSSocket) => {
+    const timer = clock.after(CONNECTION_MS, () => {
+      if (!lasting.has(socket)) socket.destroy()
+    })
+    socket.once('close', () => timer.cancel())
+  })
+  server.on('tlsClientError', (error: Error) => {
+    refused('tls')
+    log.info('ca.tls_refused', { error: error.message })
+  })
+  server.on('clientError', (_error: Error, socket: Duplex) => socket.destroy())
+}

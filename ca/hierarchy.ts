@@ -1,0 +1,117 @@
+// Root and issuing CA: made once at init, loaded at serve. The root's key is opened by init alone; serve never asks for it.
+
+import { randomBytes, type X509Certificate } from 'node:crypto'
+import path from 'node:path'
+import { readState, writeFileAtomic } from '../host/files.js'
+import { readCertificate } from '../mesh/certificate.js'
+import { isMeshError, MeshError } from '../mesh/errors.js'
+import type { TrustDomain } from '../mesh/spiffe-id.js'
+import { keyFingerprintOf } from '../mesh/svid.js'
+import { isDevRoot, parseTrustBundle, splitPem, type TrustBundle } from '../mesh/trust-bundle.js'
+import { issuingProfile, rootProfile } from './certificate/profile.js'
+import { openSigner, type Signer, signCertificate, signRoot } from './certificate/sign.js'
+import { newKeyPair, readKey, writeKey } from './key-store.js'
+
+export interface Hierarchy {
+  readonly bundle: TrustBundle
+  readonly root: X509Certificate
+  readonly issuing: X509Certificate
+  /** SHA-256 of the issuing CA's SubjectPublicKeyInfo, lower-case hex: the `issuer` of every serial. */
+  readonly issuer: string
+  readonly signer: Signer
+}
+
+export interface NewHierarchy {
+  readonly dir: string
+  readonly trustDomain: TrustDomain
+  readonly dev: boolean
+  readonly passphrases: { readonly root: string; readonly issuing: string }
+  readonly now: number
+}
+
+const FILES = {
+  root: 'root.pem',
+  rootKey: 'root.key.pem',
+  issuing: 'issuing.pem',
+  issuingKey: 'issuing.key.pem',
+} as const
+
+/** Makes both CAs and writes them into `dir`, which must be private and new. */
+export async function createHierarchy(
+  options: NewHierarchy,
+): Promise<{ root: X509Certificate; issuing: X509Certificate }> {
+  const { dir, trustDomain, dev, passphrases, now } = options
+  const query = { trustDomain, dev, nonce: randomBytes(4).toString('hex'), now }
+  const rootPair = newKeyPair()
+  const issuingPair = newKeyPair()
+  const profile = rootProfile(query)
+  const root = await signRoot(profile, rootPair.spkiDer, rootPair.privateKey)
+  const signer = await openSigner(root, rootPair.privateKey)
+  const issuing = await signCertificate(issuingProfile(query, profile), issuingPair.spkiDer, signer)
+  writeKey(path.join(dir, FILES.rootKey), rootPair.privateKey, passphrases.root)
+  writeKey(path.join(dir, FILES.issuingKey), issuingPair.privateKey, passphrases.issuing)
+  writeFileAtomic(path.join(dir, FILES.root), root.toString(), 0o644)
+  writeFileAtomic(path.join(dir, FILES.issuing), issuing.toString(), 0o644)
+  return { root, issuing }
+}
+
+export interface StoredHierarchy {
+  readonly dir: string
+  readonly trustDomain: TrustDomain
+  /** Opens the issuing key. */
+  readonly passphrase: string
+  readonly dev: boolean
+  readonly now: number
+}
+
+/**
+ * Loads what init made and checks that it belongs together.
+ * @throws MeshError CONFIG_MISSING | STATE_UNREADABLE | DEV_ROOT | CA_EXPIRED | PASSPHRASE_WRONG | STATE_PERMISSIONS
+ */
+export async function openHierarchy(options: StoredHierarchy): Promise<Hierarchy> {
+  const { dir, trustDomain, passphrase, dev, now } = options
+  const root = readOne(path.join(dir, FILES.root))
+  const issuing = readOne(path.join(dir, FILES.issuing))
+  if (isDevRoot(root) && !dev)
+    throw new MeshError('DEV_ROOT', `${path.join(dir, FILES.root)} is a development root`)
+  checkAuthority(root, root, { file: FILES.root, trustDomain, now })
+  checkAuthority(issuing, root, { file: FILES.issuing, trustDomain, now })
+  const signer = await openSigner(issuing, readKey(path.join(dir, FILES.issuingKey), passphrase))
+  const bundle = parseTrustBundle(trustDomain, root.toString())
+  return { bundle, root, issuing, issuer: keyFingerprintOf(issuing), signer }
+}
+
+function readOne(file: string): X509Certificate {
+  const pem = readState(file)
+  try {
+    const [certificate, ...more] = splitPem(pem)
+    if (certificate !== undefined && more.length === 0) return certificate
+  } catch (error) {
+    if (!isMeshError(error)) throw error
+    throw new MeshError('STATE_UNREADABLE', `${file} is not a certificate`, { cause: error })
+  }
+  throw new MeshError('STATE_UNREADABLE', `${file} does not hold exactly one certificate`)
+}
+
+function checkAuthority(
+  certificate: X509Certificate,
+  signedBy: X509Certificate,
+  expected: { file: string; trustDomain: TrustDomain; now: number },
+): void {
+  const { file, trustDomain, now } = expected
+  const says = readCertificate(certificate)
+  if (!certificate.checkIssued(signedBy) || !certificate.verify(signedBy.publicKey))
+    throw new MeshError('STATE_UNREADABLE', `${file} was not signed by the root of this home`)
+  if (!says.isCa || says.uris.join() !== `spiffe://${trustDomain}`)
+    throw new MeshError('STATE_UNREADABLE', `${file} is not a CA of trust domain ${trustDomain}`)
+  if (now > says.notAfter)
+    throw new MeshError('CA_EXPIRED', `${file} expired at ${new Date(says.notAfter).toISOString()}`)
+  if (now < says.notBefore)
+    throw new MeshError(
+      'STATE_UNREADABLE',
+      `${file} is valid from ${new Date(says.notBefore).toISOString()}`,
+      {
+        hint: 'set the clock of this host',
+      },
+    )
+}

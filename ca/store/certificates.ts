@@ -1,0 +1,195 @@
+// Everything the CA signed, and the instances that hold it. A certificate is here before its holder gets it; rows are never
+// deleted, so that a withdrawn serial stays withdrawn.
+
+import type { Sqlite } from '../../host/sqlite.js'
+import { MeshError } from '../../mesh/errors.js'
+import type { SpiffeId } from '../../mesh/spiffe-id.js'
+import type { CaStore, Certificate, Instance, LiveInstance, NewCertificate } from './model.js'
+import { type CertificateRow, certificateOf, type MemberRow, transact } from './rows.js'
+
+type Certificates = Pick<
+  CaStore,
+  | 'recordEnrolment'
+  | 'recordRenewal'
+  | 'recordServerCertificate'
+  | 'findCertificate'
+  | 'findSuccessor'
+  | 'listCertificates'
+  | 'listInstances'
+  | 'liveInstances'
+  | 'admit'
+>
+
+export function storeCertificates(db: Sqlite): Certificates {
+  return {
+    recordEnrolment: (certificate, registration) =>
+      transact(db, () => recordEnrolment(db, certificate, registration)),
+    recordRenewal: (certificate, parentSerial) =>
+      transact(db, () => recordRenewal(db, certificate, parentSerial)),
+    recordServerCertificate: (certificate) => transact(db, () => insert(db, certificate, null)),
+    findCertificate: (serial) => transact(db, () => optional(find(db, serial))),
+    findSuccessor: (parentSerial) => transact(db, () => optional(successor(db, parentSerial))),
+    listCertificates: (name) =>
+      transact(db, () =>
+        (
+          db
+            .prepare(
+              `SELECT c.* FROM certificates c WHERE c.origin <> 'server' AND (? IS NULL OR c.id LIKE '%/' || ?)
+               ORDER BY c.issued_at, c.serial`,
+            )
+            .all(name, name) as CertificateRow[]
+        ).map(certificateOf),
+      ),
+    listInstances: (id, now) => transact(db, () => listInstances(db, id, now)),
+    liveInstances: (now) =>
+      transact(
+        db,
+        () =>
+          db
+            .prepare(
+              `SELECT c.id AS id, c.instance_id AS "instanceId", MAX(c.not_after) AS "notAfter" FROM certificates c
+               JOIN members m ON m.id = c.id JOIN instances i ON i.instance_id = c.instance_id
+               WHERE m.state <> 'revoked' AND c.revoked_at IS NULL AND c.not_after > ? AND i.is_client = 0
+               GROUP BY c.id, c.instance_id ORDER BY c.id, c.instance_id`,
+            )
+            .all(now) as LiveInstance[],
+      ),
+    admit: (certificate, now) => transact(db, () => admit(db, certificate, now)),
+  }
+}
+
+function recordEnrolment(db: Sqlite, certificate: NewCertificate, registration: string): void {
+  const { id, instanceId, issuedAt, publicKeyHash } = certificate
+  const member = db.prepare('SELECT * FROM members WHERE registration = ?').get(registration) as
+    | MemberRow
+    | undefined
+  if (member === undefined) throw new MeshError('AGENT_UNKNOWN', `${id} was removed meanwhile`)
+  if (member.state === 'revoked') throw new MeshError('AGENT_REVOKED', `${id} was revoked`)
+  const holder = db.prepare('SELECT id FROM instances WHERE instance_id = ?').get(instanceId) as
+    | { id: string }
+    | undefined
+  if (holder !== undefined && holder.id !== id)
+    throw new MeshError('AGENT_INSTANCE_TAKEN', `instance ${instanceId} belongs to another member than ${id}`)
+  const sharer = db
+    .prepare('SELECT 1 AS one FROM certificates WHERE public_key_hash = ? AND id <> ?')
+    .get(publicKeyHash, id)
+  if (sharer !== undefined)
+    throw new MeshError('CSR_NOT_ALLOWED', `the key offered for ${id} belongs to another identity`)
+  if (holder === undefined)
+    db.prepare('INSERT INTO instances (instance_id, id, is_client, created_at) VALUES (?, ?, ?, ?)').run(
+      instanceId,
+      id,
+      certificate.origin === 'issue' ? 1 : 0,
+      issuedAt,
+    )
+  // an instance that enrols anew starts a new lineage: only its newest certificate may renew
+  db.prepare('UPDATE certificates SET superseded_at = ? WHERE instance_id = ? AND superseded_at IS NULL').run(
+    issuedAt,
+    instanceId,
+  )
+  insert(db, certificate, null)
+  db.prepare(`UPDATE members SET state = 'enrolled' WHERE registration = ?`).run(registration)
+}
+
+function recordRenewal(db: Sqlite, certificate: NewCertificate, parentSerial: string): Certificate {
+  const parent = find(db, parentSerial)
+  if (parent === undefined || parent.revoked_at !== null)
+    throw new MeshError('PEER_REVOKED', `certificate ${parentSerial} was revoked`)
+  const earlier = successor(db, parentSerial)
+  if (earlier !== undefined && earlier.public_key_hash !== certificate.publicKeyHash)
+    throw new MeshError('CLONE_SUSPECTED', `certificate ${parentSerial} was used to renew with two keys`)
+  if (parent.superseded_at !== null)
+    throw new MeshError('RENEW_SUPERSEDED', `certificate ${parentSerial} was replaced by a newer one`)
+  if (earlier !== undefined) {
+    if (earlier.revoked_at !== null)
+      throw new MeshError('PEER_REVOKED', `certificate ${earlier.serial} was revoked`)
+    return certificateOf(earlier)
+  }
+  const used = db
+    .prepare('SELECT 1 AS one FROM certificates WHERE public_key_hash = ?')
+    .get(certificate.publicKeyHash)
+  if (used !== undefined)
+    throw new MeshError('CSR_NOT_ALLOWED', 'renewal needs a new key; this one has a certificate already')
+  insert(db, certificate, parentSerial)
+  return { ...certificate, parentSerial, revokedAt: null, supersededAt: null }
+}
+
+function admit(db: Sqlite, { issuer, serial }: { issuer: string; serial: string }, now: number): Certificate {
+  const row = find(db, serial)
+  const member =
+    row === undefined
+      ? undefined
+      : (db.prepare('SELECT * FROM members WHERE id = ?').get(row.id) as MemberRow | undefined)
+  if (row?.issuer !== issuer || row.origin === 'server')
+    throw new MeshError('PEER_REVOKED', `certificate ${serial} is not known here`)
+  if (row.revoked_at !== null || member === undefined || member.state === 'revoked')
+    throw new MeshError('PEER_REVOKED', `${row.id} was revoked`)
+  if (row.parent_serial !== null)
+    db.prepare('UPDATE certificates SET superseded_at = ? WHERE serial = ? AND superseded_at IS NULL').run(
+      now,
+      row.parent_serial,
+    )
+  db.prepare('UPDATE instances SET last_seen_at = ? WHERE instance_id = ?').run(now, row.instance_id)
+  return certificateOf(row)
+}
+
+interface InstanceRow {
+  instance_id: string
+  id: SpiffeId
+  serial: string
+  not_after: number
+  last_seen_at: number | null
+  host: string | null
+  port: number | null
+}
+
+function listInstances(db: Sqlite, id: SpiffeId | null, now: number): Instance[] {
+  const rows = db
+    .prepare(
+      `SELECT c.instance_id, c.id, c.serial, c.not_after, i.last_seen_at, e.host, e.port FROM certificates c
+       JOIN instances i ON i.instance_id = c.instance_id
+       LEFT JOIN endpoints e ON e.instance_id = c.instance_id
+       WHERE c.not_after > ? AND c.superseded_at IS NULL AND (? IS NULL OR c.id = ?)
+         AND NOT EXISTS (SELECT 1 FROM certificates n WHERE n.parent_serial = c.serial)
+       ORDER BY c.id, c.issued_at, c.serial`,
+    )
+    .all(now, id, id) as InstanceRow[]
+  return rows.map((row) => ({
+    instanceId: row.instance_id,
+    id: row.id,
+    serial: row.serial,
+    notAfter: row.not_after,
+    lastSeenAt: row.last_seen_at,
+    endpoint: row.host === null || row.port === null ? null : { host: row.host, port: row.port },
+  }))
+}
+
+const find = (db: Sqlite, serial: string): CertificateRow | undefined =>
+  db.prepare('SELECT * FROM certificates WHERE serial = ?').get(serial) as CertificateRow | undefined
+
+const successor = (db: Sqlite, parentSerial: string): CertificateRow | undefined =>
+  db.prepare('SELECT * FROM certificates WHERE parent_serial = ?').get(parentSerial) as
+    | CertificateRow
+    | undefined
+
+const optional = (row: CertificateRow | undefined): Certificate | undefined =>
+  row === undefined ? undefined : certificateOf(row)
+
+function insert(db: Sqlite, row: NewCertificate, parentSerial: string | null): void {
+  db.prepare(
+    `INSERT INTO certificates (serial, issuer, id, instance_id, parent_serial, public_key_hash, origin,
+       not_before, not_after, issued_at, pem) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  ).run(
+    row.serial,
+    row.issuer,
+    row.id,
+    row.instanceId,
+    parentSerial,
+    row.publicKeyHash,
+    row.origin,
+    row.notBefore,
+    row.notAfter,
+    row.issuedAt,
+    row.pem,
+  )
+}

@@ -1,0 +1,94 @@
+// The schema of the CA's database. Migrations are numbered from 1 and never edited. Portable SQL only: PostgreSQL is to stand
+// behind the same methods. Instants are milliseconds since the epoch; serials, hashes and UUIDs lower-case text.
+
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE mesh (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    trust_domain TEXT NOT NULL,
+    address TEXT NOT NULL,
+    generation TEXT NOT NULL,
+    epoch INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE members (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    id TEXT NOT NULL UNIQUE,
+    registration TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('registered', 'enrolled', 'revoked')),
+    ttl_seconds INTEGER,
+    address TEXT,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+  ) STRICT;
+
+  CREATE TABLE revoked_ids (
+    id TEXT NOT NULL PRIMARY KEY,
+    reason TEXT NOT NULL,
+    revoked_at INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE instances (
+    instance_id TEXT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    is_client INTEGER NOT NULL CHECK (is_client IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    last_seen_at INTEGER
+  ) STRICT;
+
+  CREATE TABLE certificates (
+    serial TEXT NOT NULL PRIMARY KEY,
+    issuer TEXT NOT NULL,
+    id TEXT NOT NULL,
+    instance_id TEXT NOT NULL,
+    parent_serial TEXT UNIQUE,
+    public_key_hash TEXT NOT NULL,
+    origin TEXT NOT NULL CHECK (origin IN ('token', 'local-admin', 'renewal', 'issue', 'server')),
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    issued_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    superseded_at INTEGER,
+    pem TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX certificates_by_id ON certificates (id, not_after);
+  CREATE INDEX certificates_by_instance ON certificates (instance_id);
+  CREATE INDEX certificates_by_key ON certificates (public_key_hash);
+  CREATE INDEX certificates_revoked ON certificates (revoked_at, not_after);
+
+  CREATE TABLE tokens (
+    secret_hash TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    registration TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    redeemed_at INTEGER,
+    cancelled_at INTEGER
+  ) STRICT;
+
+  CREATE TABLE policies (
+    version INTEGER NOT NULL PRIMARY KEY,
+    pushed_at INTEGER NOT NULL,
+    yaml TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE endpoints (
+    instance_id TEXT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    host TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    announced_at INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE actions (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    object TEXT NOT NULL,
+    outcome TEXT NOT NULL
+  ) STRICT;
+  `,
+]

@@ -1,0 +1,186 @@
+// What the CA remembers, and the transactions in which it changes: every method is one whole domain transaction, and no
+// caller sees a statement or a row. SQLite stands behind it today, PostgreSQL may tomorrow.
+
+import type { AgentName, NamedKind, SpiffeId, TrustDomain } from '../../mesh/spiffe-id.js'
+import type { Endpoint, Position, RevokedSerial } from '../../mesh/wire/feed.js'
+
+export interface MeshState {
+  readonly trustDomain: TrustDomain
+  /** Host that tokens and the server certificate carry. */
+  readonly address: string
+  readonly position: Position
+}
+
+export interface MemberKey {
+  readonly kind: NamedKind
+  readonly name: AgentName
+}
+
+export interface Member extends MemberKey {
+  readonly id: SpiffeId
+  /** Fresh each time the name is registered: what was given to an earlier holder of the name is void. */
+  readonly registration: string
+  readonly state: 'registered' | 'enrolled' | 'revoked'
+  readonly createdAt: number
+  /** Null: the CA's default. */
+  readonly ttlSeconds: number | null
+  /** The one address, beside its own source address, that it may announce. */
+  readonly address: string | null
+}
+
+export interface Settings {
+  readonly ttlSeconds: number | null
+  readonly address: string | null
+}
+
+/** How a certificate came to be; `server` is the CA's own. */
+export type Origin = 'token' | 'local-admin' | 'renewal' | 'issue' | 'server'
+
+export interface NewCertificate {
+  readonly serial: string
+  readonly issuer: string
+  readonly id: SpiffeId
+  readonly instanceId: string
+  readonly publicKeyHash: string
+  readonly origin: Origin
+  readonly notBefore: number
+  readonly notAfter: number
+  readonly issuedAt: number
+  readonly pem: string
+}
+
+export interface Certificate extends NewCertificate {
+  readonly parentSerial: string | null
+  readonly revokedAt: number | null
+  /** When its successor was first used towards the CA. */
+  readonly supersededAt: number | null
+}
+
+export interface Instance {
+  readonly instanceId: string
+  readonly id: SpiffeId
+  readonly serial: string
+  readonly notAfter: number
+  readonly lastSeenAt: number | null
+  readonly endpoint: { readonly host: string; readonly port: number } | null
+}
+
+/** An instance that must hear of a revocation: it has a leaf that is alive. */
+export interface LiveInstance {
+  readonly id: SpiffeId
+  readonly instanceId: string
+  readonly notAfter: number
+}
+
+export interface Revoked {
+  readonly position: Position
+  readonly ids: readonly SpiffeId[]
+  readonly serials: readonly RevokedSerial[]
+  /** Endpoints were withdrawn with it. */
+  readonly endpointsChanged: boolean
+}
+
+export interface StoredPolicy {
+  readonly version: number
+  readonly pushedAt: number
+  readonly yaml: string
+}
+
+/** One line of the CA's own audit. `outcome` is `OK` or an error code. */
+export interface Action {
+  readonly at: number
+  readonly who: string
+  readonly what: string
+  readonly object: string
+  readonly outcome: string
+}
+
+export interface Withdrawn {
+  readonly position: Position
+  readonly ids: readonly SpiffeId[]
+  readonly serials: readonly RevokedSerial[]
+}
+
+export interface CaStore {
+  mesh(): Promise<MeshState>
+  setAddress(host: string): Promise<void>
+
+  /**
+   * Registers a name. `position` is not null when an earlier holder of the name had been removed and the ban on it is lifted.
+   * @throws MeshError AGENT_EXISTS | AGENT_REVOKED
+   */
+  register(member: MemberKey & Settings, at: number): Promise<{ member: Member; position: Position | null }>
+  /** @throws MeshError AGENT_UNKNOWN */
+  configure(member: MemberKey & Settings): Promise<Member>
+  findMember(key: MemberKey): Promise<Member | undefined>
+  listMembers(): Promise<Member[]>
+  /** The newest certificate of each instance that has not expired; of one member, or of all. */
+  listInstances(id: SpiffeId | null, now: number): Promise<Instance[]>
+  /** Instances with a sidecar (not foreign clients) that hold a living leaf and are not withdrawn. */
+  liveInstances(now: number): Promise<LiveInstance[]>
+
+  addToken(token: NewToken): Promise<void>
+  /**
+   * Spends a token: of any number of simultaneous attempts exactly one returns.
+   * @returns the registration that it was minted for
+   * @throws MeshError JOIN_TOKEN_INVALID | JOIN_TOKEN_SPENT | JOIN_TOKEN_EXPIRED | JOIN_TOKEN_OTHER_NAME | AGENT_REVOKED | AGENT_UNKNOWN
+   */
+  redeemToken(attempt: MemberKey & { secretHash: string; now: number }): Promise<Member>
+
+  /**
+   * Records the first certificate of an instance (or a new first one), unless the registration ended meanwhile.
+   * @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED | AGENT_INSTANCE_TAKEN | CSR_NOT_ALLOWED (key of another identity)
+   */
+  recordEnrolment(certificate: NewCertificate, registration: string): Promise<void>
+  /**
+   * Records a successor, or finds the one that the same request got before.
+   * @returns the certificate to answer with
+   * @throws MeshError PEER_REVOKED | CLONE_SUSPECTED | RENEW_SUPERSEDED | CSR_NOT_ALLOWED (no new key)
+   */
+  recordRenewal(certificate: NewCertificate, parentSerial: string): Promise<Certificate>
+  recordServerCertificate(certificate: NewCertificate): Promise<void>
+  findCertificate(serial: string): Promise<Certificate | undefined>
+  findSuccessor(parentSerial: string): Promise<Certificate | undefined>
+  listCertificates(name: AgentName | null): Promise<Certificate[]>
+  /**
+   * A member showed up with this certificate: its predecessor is superseded.
+   * @throws MeshError PEER_REVOKED when it was never issued here, or is withdrawn
+   */
+  admit(certificate: { issuer: string; serial: string }, now: number): Promise<Certificate>
+
+  /** Final for certificates, tokens and endpoints. @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED */
+  revokeMember(key: MemberKey, reason: string, now: number): Promise<Revoked>
+  /** Withdraws one certificate and all that were renewed from it. @throws MeshError CERT_UNKNOWN */
+  revokeCertificate(serial: string, now: number): Promise<Revoked>
+  /** Lets a revoked member enrol again; its certificates stay withdrawn. @throws MeshError AGENT_UNKNOWN */
+  restoreMember(key: MemberKey): Promise<{ member: Member; position: Position | null }>
+  /** Revokes, then forgets. @throws MeshError AGENT_UNKNOWN */
+  removeMember(key: MemberKey, now: number): Promise<Revoked>
+  /** Everything withdrawn that a clock up to five minutes slow may still take for valid. */
+  withdrawn(now: number): Promise<Withdrawn>
+
+  policy(): Promise<StoredPolicy | undefined>
+  pushPolicy(yaml: string, at: number): Promise<{ version: number; position: Position }>
+
+  endpoints(): Promise<Endpoint[]>
+  /**
+   * @param serial the certificate it was announced with
+   * @returns undefined when nothing changed
+   * @throws MeshError PEER_REVOKED
+   */
+  announce(endpoint: Endpoint, serial: string, at: number): Promise<Position | undefined>
+  /** @returns undefined when there was none */
+  withdraw(instanceId: string): Promise<Position | undefined>
+
+  act(action: Action): Promise<void>
+  listActions(limit: number): Promise<Action[]>
+  close(): Promise<void>
+}
+
+export interface NewToken extends MemberKey {
+  /** SHA-256 of the secret, lower-case hex. */
+  readonly secretHash: string
+  readonly registration: string
+  readonly createdAt: number
+  readonly expiresAt: number
+}

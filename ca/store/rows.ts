@@ -1,0 +1,82 @@
+// Rows of the CA's database, and how they become the words of the store. What this database holds was written by this
+// program, so a row is taken at its word.
+
+import type { Sqlite } from '../../host/sqlite.js'
+import type { AgentName, NamedKind, SpiffeId } from '../../mesh/spiffe-id.js'
+import type { Position, RevokedSerial } from '../../mesh/wire/feed.js'
+import type { Certificate, Member, Origin } from './model.js'
+
+export interface MemberRow {
+  kind: NamedKind
+  name: AgentName
+  id: SpiffeId
+  registration: string
+  state: Member['state']
+  ttl_seconds: number | null
+  address: string | null
+  created_at: number
+}
+
+export interface CertificateRow {
+  serial: string
+  issuer: string
+  id: SpiffeId
+  instance_id: string
+  parent_serial: string | null
+  public_key_hash: string
+  origin: Origin
+  not_before: number
+  not_after: number
+  issued_at: number
+  revoked_at: number | null
+  superseded_at: number | null
+  pem: string
+}
+
+export const memberOf = (row: MemberRow): Member => ({
+  kind: row.kind,
+  name: row.name,
+  id: row.id,
+  registration: row.registration,
+  state: row.state,
+  createdAt: row.created_at,
+  ttlSeconds: row.ttl_seconds,
+  address: row.address,
+})
+
+export const certificateOf = (row: CertificateRow): Certificate => ({
+  serial: row.serial,
+  issuer: row.issuer,
+  id: row.id,
+  instanceId: row.instance_id,
+  parentSerial: row.parent_serial,
+  publicKeyHash: row.public_key_hash,
+  origin: row.origin,
+  notBefore: row.not_before,
+  notAfter: row.not_after,
+  issuedAt: row.issued_at,
+  revokedAt: row.revoked_at,
+  supersededAt: row.superseded_at,
+  pem: row.pem,
+})
+
+export const revokedOf = (row: CertificateRow): RevokedSerial => ({
+  issuer: row.issuer,
+  serial: row.serial,
+  id: row.id,
+  expiresAt: row.not_after,
+})
+
+/** Counts one change of what members see. Inside a transaction only. */
+export function advanceEpoch(db: Sqlite): Position {
+  return db.prepare('UPDATE mesh SET epoch = epoch + 1 RETURNING generation, epoch').get() as Position
+}
+
+/** Runs `work` as one transaction; its errors undo it and reject. */
+export function transact<T>(db: Sqlite, work: () => T): Promise<T> {
+  try {
+    return Promise.resolve(db.transaction(work).immediate())
+  } catch (error) {
+    return Promise.reject(error instanceof Error ? error : new Error(String(error)))
+  }
+}
