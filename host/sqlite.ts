@@ -1,7 +1,7 @@
 // The one door to SQLite: opens a database in WAL mode and brings its schema up to date. Migrations are numbered from 1 and
 // never edited; a database of a newer release is refused and left alone.
 
-import { chmodSync } from 'node:fs'
+import { chmodSync, existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { MeshError } from '../mesh/errors.js'
 
@@ -42,6 +42,7 @@ export function openSqlite({ file, migrations, durability }: SqliteOptions): Sql
  * @throws MeshError LEDGER_MISSING | STATE_UNREADABLE
  */
 export function openSqliteReader(file: string): Sqlite {
+  if (!existsSync(file)) throw new MeshError('LEDGER_MISSING', `there is no ledger ${file}`)
   let db: Sqlite | undefined
   try {
     db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
