@@ -1,12 +1,21 @@
-// Opens what every process with an SVID has: state directory, credentials, world, feed and renewal.
+// Opens what every process with an SVID has: state directory, credentials, world, feed and renewal. All of one identity hangs on
+// the object it gives back; a process may open several.
 
 import type { Clock } from '../host/clock.js'
 import type { Lifecycle } from '../host/lifecycle.js'
 import type { Log } from '../host/log.js'
-import type { AgentName, NamedKind, SpiffeId } from '../mesh/spiffe-id.js'
-import type { Feed } from './control/feed-client.js'
+import { MeshError } from '../mesh/errors.js'
+import { type AgentName, meaningOf, type NamedKind, type SpiffeId } from '../mesh/spiffe-id.js'
+import { checkNoDevRoot, fingerprintOf } from '../mesh/trust-bundle.js'
+import { type Feed, openFeed } from './control/feed-client.js'
 import type { WorldHolder } from './control/world.js'
-import type { Credentials } from './identity/credentials.js'
+import { holdWorld, type WorldOwner } from './control/world-holder.js'
+import { memberDoor } from './identity/ca-client.js'
+import { type Credentials, type CredentialsOwner, holdCredentials } from './identity/credentials.js'
+import { enrol, readToken } from './identity/enrol.js'
+import { caPeerOf, keepRenewed } from './identity/renew.js'
+import { loadIdentity, type StoredIdentity } from './identity/stored-identity.js'
+import { openStateDir, type StateDir } from './state-dir.js'
 
 /** How a member without a usable identity gets one; null: it must have one already. */
 export type EnrolBy = { readonly token: string } | { readonly adminSocket: string } | null
@@ -17,6 +26,7 @@ export interface MemberOptions {
   readonly name: AgentName
   /** Another instance of the same agent on this host; null for the first. */
   readonly instance: string | null
+  /** Used only when there is no usable identity here: none, expired, revoked, or of a mesh that the token does not name. */
   readonly enrolBy: EnrolBy
   /** Accept a development root. */
   readonly dev: boolean
@@ -36,4 +46,78 @@ export interface Member {
   readonly feed: Feed
 }
 
-export declare function openMember(options: MemberOptions): Promise<Member>
+interface Opened extends StoredIdentity {
+  readonly credentials: CredentialsOwner
+  readonly world: WorldOwner
+}
+
+/**
+ * Opens the member, enrolling it if need be, and starts its feed and renewal under the lifecycle. Does not wait for the feed:
+ * before its first word ever the world permits nothing (`world.current().position` is null).
+ *
+ * @throws MeshError STATE_* | DEV_ROOT | CONFIG_MISSING | SELF_EXPIRED | SELF_REVOKED, and those of enrolment
+ */
+export async function openMember(options: MemberOptions): Promise<Member> {
+  const { clock, log, lifecycle } = options
+  const state = openStateDir(options)
+  try {
+    const { identity, instance, credentials, world } =
+      openExisting(state, options) ?? (await openEnrolled(state, options))
+    const door = (current: typeof identity) =>
+      memberDoor(caPeerOf(world, credentials.instance(), clock), current)
+    const feed = openFeed({ door, credentials, world, clock, log })
+    lifecycle.defer('member state', () => state.release())
+    lifecycle.run('feed', (signal) => feed.run(signal))
+    lifecycle.run('renewal', (signal) => keepRenewed({ state, credentials, world, clock, log }, signal))
+    const { id } = identity.svid
+    return { id, instanceId: instance.instanceId, dir: state.dir, credentials, world, feed }
+  } catch (error) {
+    state.release()
+    throw error
+  }
+}
+
+async function openEnrolled(state: StateDir, options: MemberOptions): Promise<Opened> {
+  const { kind, name, enrolBy: by, dev, clock, log } = options
+  if (by === null) throw new MeshError('CONFIG_MISSING', `${kind} ${name} is not enrolled in ${state.dir}`)
+  return open(state, await enrol({ state, kind, name, by, dev, clock, log }), options)
+}
+
+/** What the directory holds, when it can be used; undefined when there is nothing, or enrolment is to replace it. */
+function openExisting(state: StateDir, options: MemberOptions): Opened | undefined {
+  const stored = loadIdentity(state)
+  if (stored === undefined) return undefined
+  const { svid } = stored.identity
+  const meaning = meaningOf(svid.id)
+  if (meaning.kind !== options.kind || meaning.name !== options.name)
+    throw new MeshError('STATE_UNREADABLE', `${state.dir} holds ${svid.id}`)
+  if (isOfAnotherMesh(stored, options)) return undefined
+  if (!options.dev) checkNoDevRoot(stored.bundle)
+  const opened = open(state, stored, options)
+  const unusable = whyUnusable(opened, options.clock.now())
+  if (unusable === undefined) return opened
+  if (options.enrolBy === null) throw unusable
+  options.log.warn('identity.unusable', { code: unusable.code })
+  return undefined
+}
+
+function open(state: StateDir, stored: StoredIdentity, options: MemberOptions): Opened {
+  const { dev, feedMaxStalenessMs, clock, log } = options
+  const credentials = holdCredentials(stored, log)
+  const { bundle } = stored
+  const world = holdWorld({ state, credentials, bundle, dev, feedMaxStalenessMs, clock, log })
+  return { ...stored, credentials, world }
+}
+
+function isOfAnotherMesh({ bundle }: StoredIdentity, { enrolBy, kind, name }: MemberOptions): boolean {
+  if (enrolBy === null || !('token' in enrolBy)) return false
+  const { rootFingerprints } = readToken(enrolBy.token, kind, name)
+  return !bundle.roots.some((root) => rootFingerprints.includes(fingerprintOf(root)))
+}
+
+function whyUnusable({ world, identity }: Opened, now: number): MeshError | undefined {
+  const { id, notAfter } = identity.svid
+  if (now > notAfter) return new MeshError('SELF_EXPIRED', `the certificate of ${id} has expired`)
+  if (world.selfRevoked) return new MeshError('SELF_REVOKED', `${id} was revoked`)
+  return undefined
+}

@@ -70,6 +70,15 @@ export function isDevRoot(root: X509Certificate): boolean {
   return root.subject.split('\n').some((line) => line.startsWith(`CN=${DEV_ROOT_MARK}`))
 }
 
+/**
+ * Keeps development roots out of where nobody asked for them.
+ * @throws MeshError DEV_ROOT
+ */
+export function checkNoDevRoot(bundle: TrustBundle): void {
+  if (bundle.roots.some(isDevRoot))
+    throw new MeshError('DEV_ROOT', `the root of ${bundle.trustDomain} is a development root`)
+}
+
 /** The roots as PEM, one after the other. */
 export function bundlePem(bundle: TrustBundle): string {
   return bundle.roots.map((root) => root.toString()).join('')

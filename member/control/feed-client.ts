@@ -1,10 +1,177 @@
-// The member's end of the CA's feed.
+// The member's end of the CA's feed: keeps one connection, applies what it says to the world, and acknowledges only when the world is
+// replaced and the connections it condemns are destroyed. After a rotation the next connection is up before the last one ends.
+
+import { type Clock, pause } from '../../host/clock.js'
+import { errorFields, type Log } from '../../host/log.js'
+import { isMeshError, MeshError } from '../../mesh/errors.js'
+import type { FromCa, FromMember, Position } from '../../mesh/wire/feed.js'
+import { openBackoff } from '../backoff.js'
+import type { CaTls } from '../identity/ca-client.js'
+import type { Credentials, Identity } from '../identity/credentials.js'
+import { dialFeed, type FeedConnection } from './feed-connection.js'
+import type { WorldOwner } from './world-holder.js'
 
 export interface Feed {
   /** Announces where this instance's ingress is reached, now and after every reconnect. `host` null: as the CA sees us. */
   advertise(endpoint: { readonly host: string | null; readonly port: number }): void
   /** Takes the announcement back; resolves when it is sent or no feed is there to send it to. */
   withdraw(): Promise<void>
-  /** The CA has sent this connection its first word and has not been silent too long. */
+  /** The CA has spoken on this connection, and has not been silent too long since. */
   readonly connected: boolean
+}
+
+export interface FeedOptions {
+  /** TLS options of the member door for this identity, by the world of the moment. */
+  readonly door: (identity: Identity) => CaTls & { readonly cert: string; readonly key: string }
+  readonly credentials: Credentials
+  readonly world: WorldOwner
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface RunningFeed extends Feed {
+  /** Keeps the feed up until the signal. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+const RETRY_FIRST_MS = 250
+const RETRY_CAP_MS = 10_000
+const CAPABILITIES: string[] = []
+
+/** A connection on which the CA has spoken. */
+interface Live {
+  readonly connection: FeedConnection
+  readonly identity: Identity
+}
+
+export function openFeed(options: FeedOptions): RunningFeed {
+  const { credentials, clock, log } = options
+  const backoff = openBackoff({ firstMs: RETRY_FIRST_MS, capMs: RETRY_CAP_MS })
+  let live: Live | undefined
+  let endpoint: { readonly host: string | null; readonly port: number } | undefined
+  let wake = (): void => undefined
+  credentials.onRotate(() => wake())
+
+  const announce = (connection: FeedConnection): void => {
+    if (endpoint !== undefined) connection.send({ type: 'advertise', ...endpoint })
+  }
+  const isCurrent = (): boolean => live !== undefined && live.identity === credentials.current()
+  const untilNeeded = (signal: AbortSignal): Promise<void> =>
+    new Promise((resolve) => {
+      if (signal.aborted || !isCurrent()) {
+        resolve()
+        return
+      }
+      signal.addEventListener('abort', () => resolve(), { once: true })
+      wake = resolve
+    })
+  const swapIn = (next: Live): void => {
+    live?.connection.close()
+    live = next
+    backoff.reset()
+    log.info('feed.connected', { serial: next.identity.svid.serial })
+    void next.connection.ended.then((reason) => {
+      if (live !== next) return
+      live = undefined
+      log.warn('feed.lost', reason === undefined ? {} : errorFields(reason))
+      wake()
+    })
+  }
+
+  const failed = async (error: unknown, signal: AbortSignal): Promise<void> => {
+    if (signal.aborted) return
+    const retryInMs = backoff.next()
+    log.warn('feed.failed', { ...errorFields(error), retryInMs })
+    if (isMeshError(error, 'PEER_REVOKED') || isMeshError(error, 'AGENT_REVOKED')) options.world.denySelf()
+    await pause(clock, retryInMs, signal)
+  }
+
+  return {
+    get connected() {
+      return live !== undefined
+    },
+    advertise(announced) {
+      endpoint = announced
+      if (live !== undefined) announce(live.connection)
+    },
+    async withdraw() {
+      endpoint = undefined
+      await live?.connection.flush({ type: 'withdraw' })
+    },
+    async run(signal) {
+      while (!signal.aborted) {
+        try {
+          swapIn(await connect({ ...options, announce }, signal))
+          await untilNeeded(signal)
+        } catch (error) {
+          await failed(error, signal)
+        }
+      }
+      const last = live
+      live = undefined
+      last?.connection.close()
+      await last?.connection.ended
+    },
+  }
+}
+
+/** Dials, says hello, and waits for the CA's first word that is applied. */
+async function connect(
+  options: FeedOptions & { announce: (connection: FeedConnection) => void },
+  signal: AbortSignal,
+): Promise<Live> {
+  const { credentials, door, world, clock, log } = options
+  const identity = credentials.current()
+  let heard = (): void => undefined
+  const first = new Promise<void>((resolve) => {
+    heard = resolve
+  })
+  const connection = await dialFeed({
+    tls: door(identity),
+    clock,
+    onAlarm: world.alarm,
+    onFrame: (frame, { send }) => {
+      applyFrame(frame, { world, log, send })
+      if (frame.type !== 'problem') heard()
+    },
+  })
+  const stop = (): void => connection.close()
+  signal.addEventListener('abort', stop, { once: true })
+  connection.send({ type: 'hello', position: world.current().position, capabilities: CAPABILITIES })
+  options.announce(connection)
+  try {
+    await Promise.race([first, connection.ended.then(throwEnd)])
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+  return { connection, identity }
+}
+
+function throwEnd(reason: MeshError | undefined): never {
+  throw reason ?? new MeshError('CA_UNREACHABLE', 'the feed was closed before the CA spoke')
+}
+
+function applyFrame(
+  frame: FromCa,
+  { world, log, send }: { world: WorldOwner; log: Log; send: (frame: FromMember) => void },
+): void {
+  if (frame.type === 'problem') {
+    log.error('feed.problem', { code: frame.code, detail: frame.detail })
+    return
+  }
+  world.heard()
+  const acknowledge = (position: Position, cut: number): void => send({ type: 'ack', position, cut })
+  if (frame.type === 'snapshot') acknowledge(frame.position, world.replace(frame.view, frame.position))
+  else if (frame.type === 'heartbeat') {
+    if (!isAt(world, frame.position)) send({ type: 'resync' })
+  } else {
+    const applied = world.change(frame.from, frame.position, frame.changes)
+    if (applied === 'gap') send({ type: 'resync' })
+    else acknowledge(frame.position, applied === 'known' ? 0 : applied.cut)
+  }
+}
+
+function isAt(world: WorldOwner, { generation, epoch }: Position): boolean {
+  const at = world.current().position
+  return at !== null && at.generation === generation && at.epoch === epoch
 }

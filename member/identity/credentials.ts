@@ -12,6 +12,15 @@ export interface Identity {
   readonly chainPem: string
 }
 
+/** What is stored beside a certificate because it does not say it. */
+export interface Instance {
+  readonly instanceId: string
+  /** `host:port`. */
+  readonly caAddress: string
+  /** ms since epoch. */
+  readonly renewAt: number
+}
+
 export interface Credentials {
   current(): Identity
   /** Called with every later identity, in order of registration. */
@@ -20,17 +29,23 @@ export interface Credentials {
 
 /** The side of the owner: renewal alone rotates. */
 export interface CredentialsOwner extends Credentials {
-  rotate(identity: Identity): void
+  instance(): Instance
+  rotate(identity: Identity, instance: Instance): void
 }
 
-export function holdCredentials(first: Identity, log: Log): CredentialsOwner {
+export function holdCredentials(
+  first: { readonly identity: Identity; readonly instance: Instance },
+  log: Log,
+): CredentialsOwner {
   const listeners: ((identity: Identity) => void)[] = []
-  let current = first
+  let { identity: current, instance: about } = first
   return {
     current: () => current,
+    instance: () => about,
     onRotate: (listener) => void listeners.push(listener),
-    rotate(identity) {
+    rotate(identity, instance) {
       current = identity
+      about = instance
       log.info('identity.rotated', { serial: identity.svid.serial, notAfter: identity.svid.notAfter })
       for (const listener of listeners) listener(identity)
     },

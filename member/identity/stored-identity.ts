@@ -1,0 +1,100 @@
+// A member's identity on disk, and its rotation so that no crash loses it: the next key is saved before its request leaves; the
+// new leaf is saved before the next key becomes the key; whoever opens the directory in between finishes the rotation.
+
+import { createPrivateKey, type X509Certificate } from 'node:crypto'
+import { MeshError } from '../../mesh/errors.js'
+import { integer, readJson, record, text } from '../../mesh/parse.js'
+import { revocationsOf } from '../../mesh/revocation.js'
+import { type SpiffeId, trustDomainOf } from '../../mesh/spiffe-id.js'
+import { parseSvid } from '../../mesh/svid.js'
+import { parseTrustBundle, splitPem, type TrustBundle } from '../../mesh/trust-bundle.js'
+import { verifyPeer } from '../../mesh/verify-peer.js'
+import type { StateDir } from '../state-dir.js'
+import type { Identity, Instance } from './credentials.js'
+
+/** instance.json */
+const READ_INSTANCE = record({
+  version: integer(1, 1),
+  instanceId: text(36),
+  caAddress: text(300),
+  renewAt: integer(0),
+})
+
+export interface StoredIdentity {
+  readonly identity: Identity
+  readonly instance: Instance
+  readonly bundle: TrustBundle
+}
+
+/**
+ * The identity of the directory, its rotation finished.
+ * @returns undefined when it was never enrolled
+ * @throws MeshError STATE_UNREADABLE | STATE_PERMISSIONS
+ */
+export function loadIdentity(state: StateDir): StoredIdentity | undefined {
+  const chainPem = state.read('svid.pem')
+  if (chainPem === undefined) return undefined
+  try {
+    const [leaf, issuing] = splitPem(chainPem)
+    if (leaf === undefined || issuing === undefined)
+      throw new MeshError('STATE_UNREADABLE', 'svid.pem is not a leaf and its issuing CA')
+    const { id, instanceId } = parseSvid(leaf, issuing)
+    const keyPem = finishRotation(state, leaf)
+    const bundle = parseTrustBundle(trustDomainOf(id), state.read('bundle.pem') ?? '')
+    const instance = readJson(state.read('instance.json') ?? '', READ_INSTANCE, 'instance.json')
+    const identity = proveIdentity({ chainPem, keyPem }, { id, instanceId: instanceId ?? '', bundle })
+    return { identity, instance, bundle }
+  } catch (error) {
+    if (error instanceof MeshError && error.code.startsWith('STATE_')) throw error
+    throw new MeshError('STATE_UNREADABLE', `the identity in ${state.dir} cannot be used`, { cause: error })
+  }
+}
+
+/**
+ * Checks that key and chain are one, of this identity and instance, and lead to the bundle. Its dates are left to the caller.
+ * @throws MeshError PEER_* | WIRE_MALFORMED
+ */
+export function proveIdentity(
+  { chainPem, keyPem }: { chainPem: string; keyPem: string },
+  expected: { id: SpiffeId; instanceId: string; bundle: TrustBundle },
+): Identity {
+  const chain = splitPem(chainPem)
+  const [leaf, issuing] = chain
+  if (leaf === undefined || issuing === undefined || !belongsTo(keyPem, leaf))
+    throw new MeshError('WIRE_MALFORMED', 'the certificate is not for the key of this member')
+  const { notAfter } = parseSvid(leaf, issuing)
+  const svid = verifyPeer({
+    chain,
+    // a chain from a file or an answer: there is no TLS to ask; the judge builds the path itself
+    tlsAuthorized: true,
+    bundles: new Map([[expected.bundle.trustDomain, expected.bundle]]),
+    revocations: revocationsOf([], []),
+    expected: { exactly: expected.id },
+    // an instant at which leaf and issuers are valid together, if ever
+    now: notAfter,
+  })
+  if (svid.instanceId !== expected.instanceId)
+    throw new MeshError('WIRE_MALFORMED', 'the certificate is for another instance')
+  return { svid, keyPem, chainPem: leaf.toString() + issuing.toString() }
+}
+
+/** Puts a new identity, whose key is key.next.pem, in the place of the old one. */
+export function commitIdentity(state: StateDir, { chainPem }: Identity, instance: Instance): void {
+  state.write('instance.json', `${JSON.stringify({ version: 1, ...instance })}\n`)
+  state.write('svid.pem', chainPem)
+  state.promoteNextKey()
+}
+
+/** @returns the key of the leaf */
+function finishRotation(state: StateDir, leaf: X509Certificate): string {
+  const keyPem = state.read('key.pem')
+  if (keyPem !== undefined && belongsTo(keyPem, leaf)) return keyPem
+  const nextPem = state.read('key.next.pem')
+  if (nextPem === undefined || !belongsTo(nextPem, leaf))
+    throw new MeshError('STATE_UNREADABLE', `no key in ${state.dir} belongs to svid.pem`)
+  state.promoteNextKey()
+  return nextPem
+}
+
+const belongsTo = (keyPem: string, leaf: X509Certificate): boolean =>
+  leaf.checkPrivateKey(createPrivateKey(keyPem))
