@@ -129,6 +129,7 @@ async function connect(
   const connection = await dialFeed({
     tls: door(identity),
     clock,
+    signal,
     onAlarm: world.alarm,
     onFrame: (frame, { send }) => {
       applyFrame(frame, { world, log, send })

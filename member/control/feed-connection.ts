@@ -31,6 +31,8 @@ export interface FeedConnection {
 export interface Dial {
   readonly tls: CaTls & { readonly cert: string; readonly key: string }
   readonly clock: Clock
+  /** Ends the dialling; a connection that is up is its owner's to close. */
+  readonly signal: AbortSignal
   /** A critical frame of a newer release came: what is known may no longer be what holds. */
   readonly onAlarm: () => void
   /** Called for each frame in order; an error it throws ends the connection. */
@@ -47,7 +49,7 @@ const MAX_PROBLEM_BYTES = 64 * 1024
  * @throws MeshError CA_UNREACHABLE | CA_IDENTITY_WRONG, or the CA's refusal
  */
 export function dialFeed(dial: Dial): Promise<FeedConnection> {
-  const { tls } = dial
+  const { tls, signal } = dial
   return new Promise((resolve, reject) => {
     const host = tls.host.includes(':') ? `[${tls.host}]` : tls.host
     const socket = new WebSocket(`wss://${host}:${tls.port}${FEED_PATH}`, FEED_PROTOCOL, {
@@ -57,14 +59,18 @@ export function dialFeed(dial: Dial): Promise<FeedConnection> {
       perMessageDeflate: false,
       followRedirects: false,
     })
+    const stop = (): void => socket.terminate()
     const refuse = (error: unknown): void => {
+      signal.removeEventListener('abort', stop)
       reject(feedError(error))
     }
+    signal.addEventListener('abort', stop, { once: true })
     socket.once('error', refuse)
     socket.once('unexpected-response', (_request, response: IncomingMessage) => {
       readProblem(response).then(refuse, refuse)
     })
     socket.once('open', () => {
+      signal.removeEventListener('abort', stop)
       socket.off('error', refuse)
       resolve(openConnection(socket, dial))
     })

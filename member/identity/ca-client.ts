@@ -100,8 +100,13 @@ export function postEnrol(peer: CaPeer, request: EnrolRequest): Promise<Enrolmen
 }
 
 /** @throws MeshError the CA's refusal, CA_UNREACHABLE | CA_IDENTITY_WRONG | WIRE_MALFORMED */
-export function postRenew(peer: CaPeer, identity: Identity, csrPem: string): Promise<Enrolment> {
-  return post({ ...memberDoor(peer, identity), agent: false }, '/v1/renew', { csrPem })
+export function postRenew(
+  peer: CaPeer,
+  identity: Identity,
+  csrPem: string,
+  signal: AbortSignal,
+): Promise<Enrolment> {
+  return post({ ...memberDoor(peer, identity), agent: false, signal }, '/v1/renew', { csrPem })
 }
 
 /** Over the admin socket, as the CA's own OS user. @throws MeshError the CA's refusal, CA_ADMIN_UNREACHABLE */

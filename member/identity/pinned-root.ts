@@ -43,7 +43,6 @@ function fetchChain(address: CaAddress): Promise<X509Certificate[]> {
     socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('timed out')))
     socket.prependListener('secure', () => {
       chain = presentedChain(socket)
-      socket.destroy()
     })
     socket.once('secureConnect', () => socket.destroy())
     let failure: unknown

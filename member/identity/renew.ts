@@ -39,10 +39,11 @@ export async function keepRenewed(renewing: Renewing, signal: AbortSignal): Prom
   let due = dueAt(credentials.instance().renewAt, clock)
   while (await isDue(due, clock, signal)) {
     try {
-      await renew(renewing)
+      await renew(renewing, signal)
       due = dueAt(credentials.instance().renewAt, clock)
       backoff.reset()
     } catch (error) {
+      if (signal.aborted) return
       if (isMeshError(error, 'AGENT_REVOKED') || isMeshError(error, 'PEER_REVOKED')) world.denySelf()
       const waitMs = backoff.next()
       log[isMeshError(error) && error.spec.retryable ? 'warn' : 'error']('identity.renewal-failed', {
@@ -59,7 +60,10 @@ export async function keepRenewed(renewing: Renewing, signal: AbortSignal): Prom
  * One renewal.
  * @throws MeshError the CA's refusal, CA_UNREACHABLE | CA_IDENTITY_WRONG | WIRE_MALFORMED | PEER_*
  */
-async function renew({ state, credentials, world, clock, log }: Renewing): Promise<void> {
+async function renew(
+  { state, credentials, world, clock, log }: Renewing,
+  signal: AbortSignal,
+): Promise<void> {
   const identity = credentials.current()
   const instance = credentials.instance()
   const { id } = identity.svid
@@ -67,7 +71,7 @@ async function renew({ state, credentials, world, clock, log }: Renewing): Promi
   const keyPem = await nextKey(state)
   const csrPem = await makeCsr(keyPem, { commonName: commonNameOf(identity), instanceId })
   const peer = caPeerOf(world, instance, clock)
-  const answer = await postRenew(peer, identity, csrPem)
+  const answer = await postRenew(peer, identity, csrPem, signal)
   const renewed = proveIdentity(
     { chainPem: answer.chainPem, keyPem },
     { id, instanceId, bundle: peer.bundle },

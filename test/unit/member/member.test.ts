@@ -1,0 +1,369 @@
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemClock } from '../../../host/clock.js'
+import { type Lifecycle, openLifecycle } from '../../../host/lifecycle.js'
+import { type Member, type MemberOptions, openMember } from '../../../member/member.js'
+import { isMeshError } from '../../../mesh/errors.js'
+import { parseAgentName } from '../../../mesh/spiffe-id.js'
+import { isDevRoot, splitPem } from '../../../mesh/trust-bundle.js'
+import { formatJoinToken } from '../../../mesh/wire/enrolment.js'
+import { type ManualClock, manualClock } from '../../support/manual-clock.js'
+import { type MemoryLog, memoryLog } from '../../support/memory-log.js'
+import { startTestAuthority, type TestAuthority } from '../../support/test-authority.js'
+
+let home: string
+let log: MemoryLog
+let running: Lifecycle[] = []
+
+beforeEach(() => {
+  home = mkdtempSync(path.join(tmpdir(), 'tm-'))
+  log = memoryLog()
+})
+afterEach(async () => {
+  for (const each of running) await stop(each)
+  running = []
+  rmSync(home, { recursive: true, force: true })
+})
+
+async function stop(lifecycle: Lifecycle): Promise<void> {
+  lifecycle.stop()
+  await lifecycle.done()
+  running = running.filter((each) => each !== lifecycle)
+}
+
+interface Opened extends Member {
+  stop(): Promise<void>
+}
+
+async function open(options: Partial<MemberOptions> = {}): Promise<Opened> {
+  const lifecycle = openLifecycle()
+  running.push(lifecycle)
+  const member = await openMember({
+    home,
+    kind: 'agent',
+    name: parseAgentName('planner'),
+    instance: null,
+    enrolBy: null,
+    dev: true,
+    clock: systemClock,
+    log,
+    lifecycle,
+    feedMaxStalenessMs: 600_000,
+    ...options,
+  })
+  return { ...member, stop: () => stop(lifecycle) }
+}
+
+async function codeOf(failing: Promise<unknown>): Promise<string> {
+  try {
+    await failing
+  } catch (error) {
+    if (isMeshError(error)) return error.code
+    throw error
+  }
+  throw new Error('it succeeded')
+}
+
+const byToken = (ca: TestAuthority, name = 'planner') => ({ enrolBy: { token: ca.token('agent', name) } })
+const file = (name: string): string => path.join(home, 'agents', 'planner', name)
+
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!isSo()) {
+    if (performance.now() > deadline) throw new Error(`not within 10 s: ${what}`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+/** Advances in steps, letting sockets and promises breathe, until it is so. */
+async function advanceUntil(clock: ManualClock, stepMs: number, isSo: () => boolean): Promise<void> {
+  await until('while time goes on', () => {
+    if (isSo()) return true
+    clock.advance(stepMs)
+    return false
+  })
+}
+
+describe('enrolment by token', () => {
+  it('gives the identity of the name, stored with private modes', async () => {
+    await using ca = await startTestAuthority()
+    const member = await open(byToken(ca))
+    expect(member.id).toBe('spiffe://acme.internal/agent/planner')
+    expect(member.credentials.current().svid.instanceId).toBe(member.instanceId)
+    for (const name of ['svid.pem', 'key.pem', 'bundle.pem', 'instance.json'])
+      expect([name, statSync(file(name)).mode & 0o777]).toEqual([name, 0o600])
+    expect(statSync(member.dir).mode & 0o777).toBe(0o700)
+    expect(existsSync(file('key.next.pem'))).toBe(false)
+    expect(splitPem(readFileSync(file('svid.pem'), 'utf8'))).toHaveLength(2)
+    expect(splitPem(readFileSync(file('bundle.pem'), 'utf8')).map(isDevRoot)).toEqual([true])
+  })
+
+  it('refuses a CA with another root, and sends it nothing', async () => {
+    await using ca = await startTestAuthority()
+    await using impostor = await startTestAuthority()
+    const token = formatJoinToken({
+      trustDomain: ca.hierarchy.trustDomain,
+      caAddress: impostor.address,
+      rootFingerprints: ['0'.repeat(64)],
+      kind: 'agent',
+      name: parseAgentName('planner'),
+      secret: 's',
+    })
+    expect(await codeOf(open({ enrolBy: { token } }))).toBe('CA_FINGERPRINT_MISMATCH')
+    expect(impostor.requests).toEqual([])
+    expect(existsSync(file('key.next.pem'))).toBe(false)
+    expect(existsSync(file('lock'))).toBe(false)
+  })
+
+  it('refuses a server of the same root that is not the CA, and sends it nothing', async () => {
+    await using ca = await startTestAuthority({ serverId: 'spiffe://acme.internal/agent/ca' })
+    expect(await codeOf(open(byToken(ca)))).toBe('CA_IDENTITY_WRONG')
+    expect(ca.requests).toEqual([])
+  })
+
+  it('refuses a server whose certificate names the CA and somebody else', async () => {
+    const uris = ['spiffe://acme.internal/ca', 'spiffe://acme.internal/agent/x']
+    await using ca = await startTestAuthority({ server: { uris } })
+    expect(await codeOf(open(byToken(ca)))).toBe('CA_IDENTITY_WRONG')
+    expect(ca.requests).toEqual([])
+  })
+
+  it('says that a loopback address in a token means this host when nothing answers there', async () => {
+    const ca = await startTestAuthority()
+    const token = ca.token('agent', 'planner')
+    await ca[Symbol.asyncDispose]()
+    expect(await codeOf(open({ enrolBy: { token } }))).toBe('CA_ADDRESS_LOOPBACK')
+  })
+
+  it('says so when what answers at the loopback address does not speak TLS', async () => {
+    const server = createServer((socket) => socket.end('hello'))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    await using ca = await startTestAuthority()
+    const token = formatJoinToken({
+      trustDomain: ca.hierarchy.trustDomain,
+      caAddress: `127.0.0.1:${port}`,
+      rootFingerprints: ['0'.repeat(64)],
+      kind: 'agent',
+      name: parseAgentName('planner'),
+      secret: 's',
+    })
+    expect(await codeOf(open({ enrolBy: { token } }))).toBe('CA_ADDRESS_LOOPBACK')
+    server.close()
+  })
+
+  it('stops at a development root without --dev, before the token leaves', async () => {
+    await using ca = await startTestAuthority()
+    expect(await codeOf(open({ ...byToken(ca), dev: false }))).toBe('DEV_ROOT')
+    expect(ca.requests).toEqual([])
+  })
+
+  it('accepts a production root without --dev', async () => {
+    await using ca = await startTestAuthority({ dev: false })
+    expect((await open({ ...byToken(ca), dev: false })).id).toContain('planner')
+  })
+
+  it('names clocks that differ by more than five minutes, and is enrolled when they are set', async () => {
+    await using ca = await startTestAuthority()
+    ca.behaviour.skewMs = 6 * 60_000
+    expect(await codeOf(open(byToken(ca)))).toBe('CLOCK_SKEW')
+    expect((await open()).id).toContain('planner')
+  })
+
+  it("names the clock when the CA's certificate lies in the future", async () => {
+    const notBefore = Date.now() + 3_600_000
+    await using ca = await startTestAuthority({ server: { notBefore } })
+    expect(await codeOf(open(byToken(ca)))).toBe('CLOCK_SKEW')
+    expect(ca.requests).toEqual([])
+  })
+
+  it('refuses a token of another name or kind, without asking anybody', async () => {
+    await using ca = await startTestAuthority()
+    expect(await codeOf(open(byToken(ca, 'tickets')))).toBe('JOIN_TOKEN_OTHER_NAME')
+    expect(await codeOf(open({ enrolBy: { token: ca.token('collector', 'planner') } }))).toBe(
+      'JOIN_TOKEN_OTHER_NAME',
+    )
+    expect(ca.requests).toEqual([])
+  })
+
+  it('hands on the refusal of the CA and leaves nothing behind', async () => {
+    await using ca = await startTestAuthority()
+    ca.behaviour.refuseWith = { status: 409, code: 'JOIN_TOKEN_SPENT' }
+    expect(await codeOf(open(byToken(ca)))).toBe('JOIN_TOKEN_SPENT')
+    expect(existsSync(file('svid.pem'))).toBe(false)
+    expect(existsSync(file('key.next.pem'))).toBe(false)
+  })
+
+  it('refuses an answer whose certificate is for another key, name or instance', async () => {
+    await using ca = await startTestAuthority()
+    let other = ''
+    ca.behaviour.twist = (answer) => {
+      other = answer.chainPem
+      return answer
+    }
+    await (await open({ ...byToken(ca, 'tickets'), name: parseAgentName('tickets') })).stop()
+    ca.behaviour.twist = (answer) => ({ ...answer, chainPem: other })
+    expect(await codeOf(open(byToken(ca)))).toBe('WIRE_MALFORMED')
+    expect(existsSync(file('svid.pem'))).toBe(false)
+  })
+
+  it('needs a way to enrol when there is no identity', async () => {
+    expect(await codeOf(open())).toBe('CONFIG_MISSING')
+  })
+})
+
+describe('an enrolled member', () => {
+  it('opens again without a token and keeps its instance', async () => {
+    await using ca = await startTestAuthority()
+    const first = await open(byToken(ca))
+    await first.stop()
+    const again = await open()
+    expect(again.instanceId).toBe(first.instanceId)
+    expect(ca.requests).toHaveLength(1)
+  })
+
+  it('does not spend a token it does not need', async () => {
+    await using ca = await startTestAuthority()
+    await (await open(byToken(ca))).stop()
+    await open(byToken(ca))
+    expect(ca.requests).toHaveLength(1)
+  })
+
+  it('enrols anew by a token of another mesh', async () => {
+    await using old = await startTestAuthority()
+    await using ca = await startTestAuthority({ trustDomain: 'other.internal' })
+    await (await open(byToken(old))).stop()
+    expect((await open(byToken(ca))).id).toBe('spiffe://other.internal/agent/planner')
+  })
+
+  it('holds its directory alone', async () => {
+    await using ca = await startTestAuthority()
+    await open(byToken(ca))
+    expect(await codeOf(open())).toBe('STATE_IN_USE')
+  })
+
+  it('refuses a key that others may read', async () => {
+    await using ca = await startTestAuthority()
+    await (await open(byToken(ca))).stop()
+    chmodSync(file('key.pem'), 0o644)
+    expect(await codeOf(open())).toBe('STATE_PERMISSIONS')
+  })
+
+  it('refuses damaged state and leaves it as it was', async () => {
+    await using ca = await startTestAuthority()
+    await (await open(byToken(ca))).stop()
+    writeFileSync(file('svid.pem'), 'nonsense')
+    expect(await codeOf(open(byToken(ca)))).toBe('STATE_UNREADABLE')
+    expect(readFileSync(file('svid.pem'), 'utf8')).toBe('nonsense')
+  })
+
+  it('refuses to start on an expired identity, and enrols again when it may', async () => {
+    await using ca = await startTestAuthority()
+    ca.behaviour.ttlMs = -1000
+    await (await open(byToken(ca))).stop()
+    expect(await codeOf(open())).toBe('SELF_EXPIRED')
+    ca.behaviour.ttlMs = 3_600_000
+    expect((await open(byToken(ca))).credentials.current().svid.notAfter).toBeGreaterThan(Date.now())
+  })
+
+  it('refuses another root than its own in the feed', async () => {
+    await using ca = await startTestAuthority()
+    const member = await open(byToken(ca))
+    await ca.frame(({ type }) => type === 'ack')
+    ca.send({
+      type: 'delta',
+      from: ca.position.epoch,
+      position: { ...ca.position, epoch: ca.position.epoch + 1 },
+      sentAt: 0,
+      changes: [{ kind: 'bundles', bundles: [] }],
+    })
+    await log.line('feed.lost')
+    expect(member.world.current().bundles.size).toBe(1)
+  })
+})
+
+describe('renewal', () => {
+  it('uses a new key, keeps the instance, and rotates when half the life is over', async () => {
+    await using ca = await startTestAuthority()
+    const clock = manualClock()
+    const member = await open({ ...byToken(ca), clock })
+    const before = member.credentials.current()
+    const rotated: string[] = []
+    member.credentials.onRotate(({ svid }) => rotated.push(svid.serial))
+    await advanceUntil(clock, 10 * 60_000, () => rotated.length > 0)
+    const after = member.credentials.current()
+    expect(after.keyPem).not.toBe(before.keyPem)
+    expect(after.svid.serial).not.toBe(before.svid.serial)
+    expect(after.svid.instanceId).toBe(before.svid.instanceId)
+    expect(readFileSync(file('key.pem'), 'utf8')).toBe(after.keyPem)
+    expect(readFileSync(file('svid.pem'), 'utf8')).toBe(after.chainPem)
+    expect(existsSync(file('key.next.pem'))).toBe(false)
+  })
+
+  it('asks again with the same key when the answer was lost, and keeps the old leaf meanwhile', async () => {
+    await using ca = await startTestAuthority()
+    const clock = manualClock()
+    const member = await open({ ...byToken(ca), clock })
+    const before = member.credentials.current().svid.serial
+    ca.behaviour.loseAnswers = 1
+    const renewals = () => ca.requests.filter((each) => each.path === '/v1/renew')
+    await advanceUntil(clock, 60_000, () =>
+      log.lines.some(({ event }) => event === 'identity.renewal-failed'),
+    )
+    expect(member.credentials.current().svid.serial).toBe(before)
+    const key = readFileSync(file('key.next.pem'), 'utf8')
+    await advanceUntil(clock, 1000, () => member.credentials.current().svid.serial !== before)
+    expect(renewals()).toHaveLength(2)
+    expect(member.credentials.current().keyPem).toBe(key)
+  })
+
+  it('finishes a rotation that was interrupted before the next key became the key', async () => {
+    await using ca = await startTestAuthority()
+    const clock = manualClock()
+    const member = await open({ ...byToken(ca), clock })
+    const oldKey = readFileSync(file('key.pem'), 'utf8')
+    let rotated = false
+    member.credentials.onRotate(() => {
+      rotated = true
+    })
+    await advanceUntil(clock, 10 * 60_000, () => rotated)
+    await member.stop()
+    const newKey = readFileSync(file('key.pem'), 'utf8')
+    writeFileSync(file('key.next.pem'), newKey, { mode: 0o600 })
+    writeFileSync(file('key.pem'), oldKey, { mode: 0o600 })
+    const again = await open()
+    expect(again.credentials.current().keyPem).toBe(newKey)
+    expect(readFileSync(file('key.pem'), 'utf8')).toBe(newKey)
+    expect(existsSync(file('key.next.pem'))).toBe(false)
+  })
+
+  it('renews soon after a sleep in which only the wall clock went on', async () => {
+    await using ca = await startTestAuthority()
+    const clock = manualClock()
+    const member = await open({ ...byToken(ca), clock })
+    const before = member.credentials.current().svid.serial
+    await ca.frame(({ type }) => type === 'ack')
+    clock.setWall(clock.now() + 13 * 3_600_000)
+    clock.advance(30_000)
+    await until('renewed', () => member.credentials.current().svid.serial !== before)
+  })
+
+  it('learns from a refused renewal that it was revoked', async () => {
+    await using ca = await startTestAuthority()
+    const clock = manualClock()
+    const member = await open({ ...byToken(ca), clock })
+    await ca.frame(({ type }) => type === 'ack')
+    expect(member.world.selfRevoked).toBe(false)
+    ca.behaviour.refuseWith = { status: 403, code: 'AGENT_REVOKED' }
+    await advanceUntil(clock, 10 * 60_000, () => member.world.selfRevoked)
+    await member.stop()
+    expect(await codeOf(open())).toBe('SELF_REVOKED')
+    ca.behaviour.refuseWith = undefined
+    const again = await open(byToken(ca))
+    expect(again.world.selfRevoked).toBe(false)
+    expect(again.instanceId).not.toBe(member.instanceId)
+  })
+})
