@@ -3,8 +3,9 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { readState } from '../host/files.js'
+import { readIfThere, readState } from '../host/files.js'
 import { MeshError } from '../mesh/errors.js'
+import { readJson, record, text } from '../mesh/parse.js'
 import type { AgentName, NamedKind } from '../mesh/spiffe-id.js'
 import { parseJoinToken } from '../mesh/wire/enrolment.js'
 import { type AdminClient, adminClientIfUp } from './admin-client.js'
@@ -42,7 +43,7 @@ export async function findEnrolment(session: Session, enrolling: Enrolling): Pro
     const { address } = await admin.status()
     return { enrolBy: { adminSocket: admin.socketPath }, admin, caHost: hostOf(address) }
   }
-  if (enrolled) return { enrolBy: null, admin: null, caHost: null }
+  if (enrolled) return { enrolBy: null, admin: null, caHost: rememberedCaHost(enrolling.dir) }
   const { kind, name } = enrolling
   throw new MeshError(
     'NOT_ENROLLED',
@@ -56,6 +57,14 @@ export async function findEnrolment(session: Session, enrolling: Enrolling): Pro
 /** The host of `host:port`, without brackets. */
 export const hostOf = (address: string): string =>
   address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '')
+
+/** What an earlier enrolment wrote down. */
+function rememberedCaHost(dir: string): string | null {
+  const file = path.join(dir, 'instance.json')
+  const kept = readIfThere(file)
+  if (kept === undefined) return null
+  return hostOf(readJson(kept, record({ caAddress: text(300) }), file, 'STATE_UNREADABLE').caAddress)
+}
 
 /** The token, or null when its file is gone and an earlier start has spent it. */
 function readToken({ cwd }: Session, given: string, enrolled: boolean): string | null {

@@ -8,6 +8,7 @@ import { caCommand } from './commands/ca.js'
 import { canCommand } from './commands/can.js'
 import { certCommand } from './commands/cert.js'
 import { collectorCommand } from './commands/collector.js'
+import { demoCommand } from './commands/demo.js'
 import { initCommand } from './commands/init.js'
 import { policyCommand } from './commands/policy.js'
 import { revokeCommand } from './commands/revoke.js'
@@ -21,6 +22,7 @@ import { callingOf, type GlobalOptions, openSession, type Shell } from './sessio
 
 /** In the order a newcomer needs them. */
 const COMMANDS: readonly DefineCommand[] = [
+  demoCommand,
   initCommand,
   upCommand,
   runCommand,

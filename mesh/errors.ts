@@ -180,6 +180,10 @@ export const ERRORS = {
     'a member has no certificate, no token was given, and no CA runs in its home',
     "on the CA's host: troth token NAME --line, then paste what it prints here",
   ),
+  SIDECAR_UNREADY: unavailable(
+    'a sidecar did not become ready within 30 seconds of its start',
+    'see what it names: usually the CA is down, troth up starts it',
+  ),
   CA_FINGERPRINT_MISMATCH: {
     status: 403,
     exit: 4,

@@ -1,7 +1,7 @@
 // One sidecar process: enrols or finds its identity, opens its ledger and its doors, tells the mesh where it is, and drains at the end.
 
 import { userInfo } from 'node:os'
-import { systemClock } from '../host/clock.js'
+import { type Clock, pause, systemClock } from '../host/clock.js'
 import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
 import { type Log, openLog } from '../host/log.js'
 import { openMetrics } from '../host/metrics.js'
@@ -12,6 +12,9 @@ import { shipLedger } from './audit/shipper.js'
 import type { RunningSidecar, SidecarConfig } from './config.js'
 import { keepPorts, makeLocalSecrets, portsFor } from './local-state.js'
 import { openSidecar, type Sidecar } from './sidecar.js'
+
+const FIRST_WORD_MS = 2000
+const LOOK_EVERY_MS = 10
 
 /**
  * Starts the sidecar of one agent; resolves when its doors are open and its endpoint is announced.
@@ -68,6 +71,7 @@ async function open(
     shipLedger({ ledger: recorder.ledger, credentials, world, clock, log, metrics, signal }),
   )
   tell(config, log, sidecar)
+  await hearFirst(member, clock, lifecycle.signal)
   const done = lifecycle.done()
   return {
     ports: sidecar.ports,
@@ -99,6 +103,13 @@ function auditOptions({ settings }: SidecarConfig) {
 function announce({ app, advertise }: SidecarConfig, { feed }: Member, { ports }: Sidecar): void {
   if (app === null) return
   feed.advertise({ host: advertise?.host ?? null, port: advertise?.port ?? ports.ingress })
+}
+
+/** Waits for the CA's first word, so that calls go by the newest view; not for long, so that a mesh starts without its CA. */
+async function hearFirst({ feed }: Member, clock: Clock, signal: AbortSignal): Promise<void> {
+  const end = clock.monotonic() + FIRST_WORD_MS
+  while (!feed.connected && !signal.aborted && clock.monotonic() < end)
+    await pause(clock, LOOK_EVERY_MS, signal)
 }
 
 /** Peers stop choosing us before we stop answering. */

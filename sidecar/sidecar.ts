@@ -159,6 +159,8 @@ function reasonsAgainst({ credentials, world, recorder, clock }: Parts, isDraini
   const now = clock.now()
   return [
     ...(isDraining ? ['DRAINING'] : []),
+    // before the CA's first word ever the world permits nothing
+    ...(world.current().position === null ? ['CA_UNREACHABLE'] : []),
     ...(world.selfRevoked ? ['SELF_REVOKED'] : []),
     ...(now > notAfter || now < notBefore ? ['SELF_EXPIRED'] : []),
     ...(recorder.healthy ? [] : ['AUDIT_UNAVAILABLE']),

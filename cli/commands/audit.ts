@@ -69,7 +69,9 @@ function query(session: Session, options: Options): Promise<void> {
       for (const row of rows) out.json(row)
       return
     }
-    const shown = showRows(rows, readers).map((row) => cellsOf(row, formatInstant))
+    // a ledger's own notes (opened, rotated) are for programs; for people only when they are suspicious
+    const told = options.suspicious === true ? rows : rows.filter(({ kind }) => kind !== 'note')
+    const shown = showRows(told, readers).map((row) => cellsOf(row, formatInstant))
     if (shown.length === 0) out.say('nothing is recorded that fits')
     else for (const line of formatTable(HEADINGS, shown)) out.line(line)
     if (rows.length === filter.limit) out.say(`the newest ${filter.limit}; more with --limit`)

@@ -2,7 +2,6 @@
 
 import path from 'node:path'
 import { Command, Option } from 'commander'
-import { serveCa } from '../../ca/main.js'
 import { listenHostOf, withSetting } from '../../host/config.js'
 import { readIfThere, writeFileAtomic } from '../../host/files.js'
 import { openLifecycle, stopOnSignals } from '../../host/lifecycle.js'
@@ -54,6 +53,8 @@ async function serve(session: Session, options: ServeOptions): Promise<void> {
   const lifecycle = openLifecycle()
   stopOnSignals(lifecycle)
   if (supervised) stopWithParent(session.stdin, lifecycle)
+  // loaded when needed: most commands are a message to a running CA and should start at once
+  const { serveCa } = await import('../../ca/main.js')
   const ca = await serveCa({
     home,
     listen: options.listen ?? listenHostOf(config),

@@ -5,7 +5,6 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { Command } from 'commander'
 import { makePrivateDir, writeSecret } from '../../host/files.js'
-import { makeKeyAndCsr } from '../../member/identity/csr.js'
 import { formatDuration } from '../../mesh/duration.js'
 import { MeshError } from '../../mesh/errors.js'
 import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
@@ -104,6 +103,7 @@ async function issue(session: Session, name: AgentName, given: string): Promise<
       throw new MeshError('CONFIG_EXISTS', `${file} exists already`, {
         hint: 'name another directory with --out',
       })
+  const { makeKeyAndCsr } = await import('../../member/identity/csr.js')
   const { keyPem, csrPem } = await makeKeyAndCsr({ commonName: name, instanceId: randomUUID() })
   const admin = adminClient(home)
   const issued = await admin.issueCert({ name, csrPem })

@@ -2,7 +2,6 @@
 
 import path from 'node:path'
 import { Command, Option } from 'commander'
-import { serveCollector } from '../../collector/main.js'
 import { listenHostOf } from '../../host/config.js'
 import { openLifecycle, stopOnSignals } from '../../host/lifecycle.js'
 import type { Level } from '../../host/log.js'
@@ -53,6 +52,7 @@ async function serve(session: Session, options: Options): Promise<void> {
     dir: path.join(home, 'collector'),
     token: options.token,
   })
+  const { serveCollector } = await import('../../collector/main.js')
   const collector = await serveCollector({
     home,
     name: options.name,

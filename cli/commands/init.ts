@@ -3,7 +3,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { Command } from 'commander'
-import { initCa } from '../../ca/main.js'
 import { formatConfig } from '../../host/config.js'
 import { makePrivateDir, writeFileAtomic } from '../../host/files.js'
 import { MeshError } from '../../mesh/errors.js'
@@ -47,6 +46,7 @@ async function init(session: Session, options: Options): Promise<void> {
   })
   makePrivateDir(home)
   const { trustDomain, address } = options
+  const { initCa } = await import('../../ca/main.js')
   const made = await initCa({ home, trustDomain, address, dev, passphrases, clock })
   const chosen = { trustDomain, address, ...(dev ? { dev: 'true' } : {}) }
   writeFileAtomic(files.config, formatConfig(chosen), 0o600)
@@ -64,7 +64,7 @@ async function init(session: Session, options: Options): Promise<void> {
     ['policy', `${files.policy} (grants nothing yet)`],
   ] as const
   for (const line of formatFields(fields)) out.line(line)
-  if (dev) out.say('dev: the passphrase lies beside the keys; every program must be started with --dev')
+  if (dev) out.say('dev: the passphrase lies beside the keys; for trying out only')
   out.say(`next: ${asTyped(session, 'up')}`)
 }
 

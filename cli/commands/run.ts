@@ -4,11 +4,11 @@
 import { Command } from 'commander'
 import { isMeshError } from '../../mesh/errors.js'
 import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
-import { startSidecar } from '../../sidecar/main.js'
 import type { AdminClient } from '../admin-client.js'
 import { startAgent } from '../agent-process.js'
 import { type DefineCommand, withExamples } from '../command.js'
 import { findEnrolment } from '../enrol-by.js'
+import { waitUntilReady } from '../readiness.js'
 import type { Session } from '../session.js'
 import {
   type RunningSidecar,
@@ -47,9 +47,11 @@ async function run(
   const dir = stateDirOf(session, name, options)
   const source = await findEnrolment(session, { kind: 'agent', name, dir, token: options.token })
   if (source.admin !== null) await registerUnknown(session, source.admin, name)
+  const { startSidecar } = await import('../../sidecar/main.js')
   // the agent shares our stderr: only what needs a person, unless more was asked for
   const sidecar = await startSidecar(sidecarConfigOf(session, name, { logLevel: 'warn', ...options }, source))
   try {
+    await waitUntilReady(session, sidecar.ports.admin)
     session.exitWith(await runBeside(session, sidecar, { command, options }))
   } finally {
     await sidecar.stop()

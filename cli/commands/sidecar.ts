@@ -2,10 +2,10 @@
 
 import { Command } from 'commander'
 import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
-import { startSidecar } from '../../sidecar/main.js'
 import { type DefineCommand, withExamples } from '../command.js'
 import { findEnrolment } from '../enrol-by.js'
 import { formatFields } from '../output.js'
+import { waitUntilReady } from '../readiness.js'
 import type { Session } from '../session.js'
 import {
   type RunningSidecar,
@@ -37,9 +37,11 @@ async function sidecar(session: Session, options: Options): Promise<void> {
   const dir = stateDirOf(session, agent, options)
   const source = await findEnrolment(session, { kind: 'agent', name: agent, dir, token: options.token })
   const config = sidecarConfigOf(session, agent, options, source)
+  const { startSidecar } = await import('../../sidecar/main.js')
   const running = await startSidecar(config)
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void running.stop())
 
+  await Promise.race([waitUntilReady(session, running.ports.admin), running.done])
   const { out, json } = session
   if (json) out.json({ ready: true, id: running.id, ports: running.ports })
   else for (const line of describe(running, config, dir)) out.line(line)
