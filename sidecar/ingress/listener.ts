@@ -61,8 +61,11 @@ export async function openIngress({ parts, app, host, port }: IngressOptions): P
       remoteAddress: remoteAddressOf(socket),
     })
   }
+  // node:https would report a failed handshake as malformed HTTP as well.
+  server.removeAllListeners('tlsClientError')
   server.on('tlsClientError', (cause, socket) => {
     refused(new MeshError('PEER_HANDSHAKE_FAILED', 'TLS failed', { cause }), socket)
+    socket.destroy()
     parts.log.debug('ingress.handshake-failed', { error: cause.message })
   })
   const serve = openInbound(parts, app, refused)
