@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { makeKeyAndCsr } from '../../member/identity/csr.js'
-import { memberOf, startCa } from '../support/running-ca.js'
+import { READ_ENROLMENT } from '../../mesh/wire/enrolment.js'
+import { answerOf, memberOf, startCa } from '../support/running-ca.js'
 
 describe('enrolment at the CA', () => {
   it('gives the holder of a token a leaf with exactly its names', async () => {
@@ -17,7 +18,11 @@ describe('enrolment at the CA', () => {
       csrPem,
     })
     expect(reply.status).toBe(200)
-    const { leaf, enrolment } = memberOf('planner', { instanceId, keyPem, enrolment: reply.json })
+    const { leaf, enrolment } = memberOf('planner', {
+      instanceId,
+      keyPem,
+      enrolment: answerOf(reply, READ_ENROLMENT),
+    })
     expect(leaf.subjectAltName).toBe('URI:spiffe://acme.internal/agent/planner, DNS:planner.mesh')
     expect(leaf.subject.split('\n')).toEqual(['CN=planner', `serialNumber=${instanceId}`])
     expect(enrolment.caAddress).toBe(ca.running.address)

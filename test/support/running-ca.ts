@@ -14,8 +14,10 @@ import { type Clock, systemClock } from '../../host/clock.js'
 import { openLifecycle } from '../../host/lifecycle.js'
 import { TLS_FLOOR } from '../../host/tls.js'
 import { makeKeyAndCsr } from '../../member/identity/csr.js'
+import { type Reader, readValue } from '../../mesh/parse.js'
 import { type NamedKind, parseTrustDomain } from '../../mesh/spiffe-id.js'
-import { type Enrolment, MEMBER_ALPN, parseJoinToken } from '../../mesh/wire/enrolment.js'
+import { READ_AGENT, READ_TOKEN_MINTED } from '../../mesh/wire/admin.js'
+import { type Enrolment, MEMBER_ALPN, parseJoinToken, READ_ENROLMENT } from '../../mesh/wire/enrolment.js'
 import { FEED_PROTOCOL, type FromCa, type FromMember, readFromCa } from '../../mesh/wire/feed.js'
 import { type MemoryLog, memoryLog } from './memory-log.js'
 
@@ -25,8 +27,16 @@ const DEADLINE_MS = 5000
 
 export interface Reply {
   readonly status: number
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes
-  readonly json: any
+  readonly json: unknown
+}
+
+/** The code of a refusal, undefined for another answer. */
+export const codeOf = (reply: Reply): unknown =>
+  typeof reply.json === 'object' && reply.json !== null && 'code' in reply.json ? reply.json.code : undefined
+
+/** The answer as its wire reads it. @throws when it is not of that shape, e.g. a problem */
+export function answerOf<T>(reply: Reply, read: Reader<T>): T {
+  return readValue(reply.json, read, `answer ${JSON.stringify(reply.json)}`)
 }
 
 export interface TestMember {
@@ -103,14 +113,12 @@ export async function startCa(options: { clock?: Clock; leafTtlMs?: number } = {
   let running = await serve(0)
   const admin = (method: string, where: string, body?: unknown): Promise<Reply> =>
     exchange(httpRequest({ socketPath: running.adminSocket, method, path: where }), body)
-  const { json } = await admin('POST', '/v1/agents', { name: 'bootstrap' })
-  if (json.id !== 'spiffe://acme.internal/agent/bootstrap') throw new Error('the CA does not serve')
+  answerOf(await admin('POST', '/v1/agents', { name: 'bootstrap' }), READ_AGENT)
   const enrolLocal = async (name: string, kind: NamedKind): Promise<TestMember> => {
     const instanceId = randomUUID()
     const { keyPem, csrPem } = await makeKeyAndCsr({ commonName: name, instanceId })
     const reply = await admin('POST', '/v1/enrol-local', { kind, name, instanceId, csrPem })
-    if (reply.status !== 200) throw new Error(`enrolment failed: ${JSON.stringify(reply.json)}`)
-    return memberOf(name, { instanceId, keyPem, enrolment: reply.json })
+    return memberOf(name, { instanceId, keyPem, enrolment: answerOf(reply, READ_ENROLMENT) })
   }
   const rootPem: string = (await enrolLocal('bootstrap', 'agent')).enrolment.bundlePem
   await admin('DELETE', '/v1/agents/bootstrap')
@@ -121,7 +129,9 @@ export async function startCa(options: { clock?: Clock; leafTtlMs?: number } = {
     ca: rootPem,
     agent: false,
   })
-  const memberTls = (as: Pick<TestMember, 'keyPem' | 'chainPem'>): RequestOptions & ConnectionOptions => ({
+  const memberTls = (
+    as: Pick<TestMember, 'keyPem' | 'chainPem'>,
+  ): RequestOptions & Pick<ConnectionOptions, 'ALPNProtocols'> => ({
     ...tls(),
     ALPNProtocols: [MEMBER_ALPN],
     key: as.keyPem,
@@ -144,8 +154,7 @@ export async function startCa(options: { clock?: Clock; leafTtlMs?: number } = {
     },
     mint: async (name, kind = 'agent') => {
       const minted = await admin('POST', '/v1/tokens', { kind, name })
-      if (minted.status !== 200) throw new Error(`no token: ${JSON.stringify(minted.json)}`)
-      return parseJoinToken(minted.json.token).secret
+      return parseJoinToken(answerOf(minted, READ_TOKEN_MINTED).token).secret
     },
     feed: (as) => openTestFeed(`wss://127.0.0.1:${running.port}/v1/feed`, memberTls(as)),
     restart: async () => {
@@ -196,8 +205,7 @@ export function exchange(outgoing: ReturnType<typeof httpRequest>, body: unknown
 }
 
 function openTestFeed(url: string, tls: RequestOptions): Promise<TestFeed> {
-  // ws takes any option of tls.connect; its types name fewer
-  const ws = new WebSocket(url, [FEED_PROTOCOL], tls as object)
+  const ws = new WebSocket(url, [FEED_PROTOCOL], tls)
   const frames: FromCa[] = []
   let wake = (): void => undefined
   ws.on('message', (data: Buffer) => {
