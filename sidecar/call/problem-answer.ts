@@ -41,4 +41,5 @@ export function answerOnSocket(
   const problem = problemOf(error)
   const head = { 'content-type': PROBLEM_TYPE, 'cache-control': 'no-store', ...fields }
   if (socket.writable) socket.end(formatAnswer(problem.status, head, `${JSON.stringify(problem)}\n`))
+
 }

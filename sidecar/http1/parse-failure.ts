@@ -4,8 +4,13 @@
 import { STATUS_CODES } from 'node:http'
 import { MeshError } from '../../mesh/errors.js'
 
+/** As node:http emits it; `reason` is the parser's own word. */
+export interface ParseFailure extends NodeJS.ErrnoException {
+  readonly reason?: string
+}
+
 /** The error of a `clientError` event. A reset or a plain disconnect is undefined: nobody is there to be answered. */
-export function parseFailureOf(error: NodeJS.ErrnoException): MeshError | undefined {
+export function parseFailureOf(error: ParseFailure): MeshError | undefined {
   const code = error.code ?? ''
   switch (code) {
     case 'ECONNRESET':
@@ -18,11 +23,17 @@ export function parseFailureOf(error: NodeJS.ErrnoException): MeshError | undefi
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new MeshError('CALL_TIMEOUT', 'the head did not arrive in time', { cause: error })
     case 'HPE_INVALID_VERSION':
-      return new MeshError('CALL_VERSION_UNSUPPORTED', 'the HTTP version is not served', { cause: error })
+      // The parser gives the same code to a version that no line break follows.
+      if (error.reason === 'Invalid HTTP version')
+        return new MeshError('CALL_VERSION_UNSUPPORTED', 'the HTTP version is not served', { cause: error })
+      return malformed(error)
     default:
-      return new MeshError('CALL_MALFORMED', 'the request is not well-formed HTTP/1.1', { cause: error })
+      return malformed(error)
   }
 }
+
+const malformed = (cause: Error): MeshError =>
+  new MeshError('CALL_MALFORMED', 'the request is not well-formed HTTP/1.1', { cause })
 
 /** The bytes of a last answer on a connection. Field values must be free of line breaks; they are ours. */
 export function formatAnswer(status: number, fields: Readonly<Record<string, string>>, body: string): string {

@@ -44,11 +44,13 @@ export function remoteAddressOf(stream: Duplex): string | null {
 
 export function serveHttp1(server: Server, door: Door): void {
   const refused = new WeakSet<Duplex>()
+  const latest = new WeakMap<Duplex, ServerResponse>()
   // Fields beyond a maximum count would be dropped in silence; the head's size bounds them.
   server.maxHeadersCount = 0
 
   const take = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
     if (refused.has(request.socket)) return
+    latest.set(request.socket, response)
     let head: RequestHead
     try {
       head = readHead(
@@ -81,7 +83,10 @@ export function serveHttp1(server: Server, door: Door): void {
   })
   server.on('clientError', (error: Error, socket: Duplex) => {
     const failure = parseFailureOf(error)
-    if (failure === undefined || refused.has(socket)) {
+    const response = latest.get(socket)
+    // In the middle of an answer another one would be read as its body.
+    const isAnswering = response?.headersSent === true && !response.writableFinished
+    if (failure === undefined || refused.has(socket) || isAnswering) {
       socket.destroy()
       return
     }

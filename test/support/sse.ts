@@ -56,7 +56,7 @@ export interface TestApp extends AsyncDisposable {
   readonly port: number
   readonly place: { readonly host: string; readonly port: number }
   /** Every request that reached the app, in order. */
-  readonly seen: readonly IncomingMessage[]
+  readonly seen: IncomingMessage[]
   readonly server: Server
 }
 
