@@ -21,7 +21,7 @@ export interface Request {
   readonly query: URLSearchParams
   readonly raw: IncomingMessage
   /** @throws MeshError WIRE_MALFORMED | WIRE_TOO_LARGE */
-  body<T>(read: Reader<T>, what: string): Promise<T>
+  readonly body: <T>(read: Reader<T>, what: string) => Promise<T>
 }
 
 export interface Route {
