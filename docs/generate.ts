@@ -20,6 +20,7 @@ const GROUPS: readonly { readonly title: string; readonly beginnings: readonly s
       'STATE_',
       'COMMAND_',
       'DEMO_',
+      'SIDECAR_',
     ],
   },
   { title: 'Names', beginnings: ['SPIFFE_ID_', 'AGENT_NAME_', 'TRUST_DOMAIN_'] },
