@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../mesh/errors.js'
 import { PROBLEM_TYPE, type ProblemExtras, problemOf } from '../../mesh/wire/problem.js'
 import { formatAnswer } from '../http1/parse-failure.js'
+import type { CallClock } from './outcome.js'
 
 export interface ProblemAnswer {
   readonly extras?: ProblemExtras
@@ -32,14 +33,20 @@ export function answerProblem(
   return problem.status
 }
 
-/** The last answer on a connection that node:http does not serve. */
+/** How long a refused peer may take to read why. */
+const LINGER_MS = 1000
+
+/** The last answer on a connection that node:http does not serve; the connection is gone within a second. */
 export function answerOnSocket(
   socket: Duplex,
   error: MeshError,
-  fields: Readonly<Record<string, string>> = {},
+  { clock, fields = {} }: { clock: Pick<CallClock, 'after'>; fields?: Readonly<Record<string, string>> },
 ): void {
   const problem = problemOf(error)
   const head = { 'content-type': PROBLEM_TYPE, 'cache-control': 'no-store', ...fields }
+  socket.on('error', () => socket.destroy())
   if (socket.writable) socket.end(formatAnswer(problem.status, head, `${JSON.stringify(problem)}\n`))
-
+  // Thrown away unread: unread bytes would turn the close into a reset, and the peer would never see the answer.
+  socket.resume()
+  clock.after(LINGER_MS, () => socket.destroy())
 }

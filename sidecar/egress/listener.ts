@@ -64,7 +64,7 @@ export async function openEgressDoor(options: DoorOptions): Promise<LocalDoor> {
     },
     refuseSocket(error, socket) {
       refused(error, socket)
-      answerOnSocket(socket, error)
+      answerOnSocket(socket, error, { clock: parts.clock })
     },
   })
   port = await listen(server, { host: LOOPBACK, port: options.port, flag: options.flag })

@@ -77,16 +77,17 @@ export function serveHttp1(server: Server, door: Door): void {
     take(request, response, true),
   )
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
-    socket.on('error', () => socket.destroy())
     if (refused.has(socket)) socket.destroy()
     else door.refuseSocket(new MeshError('CONNECT_REFUSED', 'CONNECT is not served'), socket)
   })
   server.on('clientError', (error: Error, socket: Duplex) => {
     const failure = parseFailureOf(error)
+    // It was answered, and lingers; what else it says does not matter.
+    if (refused.has(socket)) return
     const response = latest.get(socket)
     // In the middle of an answer another one would be read as its body.
     const isAnswering = response?.headersSent === true && !response.writableFinished
-    if (failure === undefined || refused.has(socket) || isAnswering) {
+    if (failure === undefined || isAnswering) {
       socket.destroy()
       return
     }

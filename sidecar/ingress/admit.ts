@@ -17,8 +17,6 @@ export interface Admitted {
 }
 
 const NOBODY = { id: null, instance: null, serial: null }
-/** How long a refused peer may take to read why. */
-const REFUSED_MS = 1000
 
 /**
  * Registers, then judges; a refused peer is told why, in plain HTTP/1.1, and is gone within a second.
@@ -53,9 +51,8 @@ function turnAway(parts: Parts, socket: TLSSocket, refusal: MeshError): void {
     peer: refusal instanceof PeerRefused ? refusal.peer : NOBODY,
     remoteAddress: socket.remoteAddress ?? null,
   })
-  socket.on('error', () => socket.destroy())
-  answerOnSocket(socket, refusal, { [TROTH_CALL]: formatReply({ id: null, denied: refusal.code }) })
-  // Thrown away unread: unread bytes would turn the close into a reset, and the peer would never see the answer.
-  socket.resume()
-  parts.clock.after(REFUSED_MS, () => socket.destroy())
+  answerOnSocket(socket, refusal, {
+    clock: parts.clock,
+    fields: { [TROTH_CALL]: formatReply({ id: null, denied: refusal.code }) },
+  })
 }

@@ -82,7 +82,10 @@ export async function openIngress({ parts, app, host, port }: IngressOptions): P
     },
     refuseSocket(error, socket) {
       refused(error, socket)
-      answerOnSocket(socket, error, replyFields({ id: null, denied: error.code }))
+      answerOnSocket(socket, error, {
+        clock: parts.clock,
+        fields: replyFields({ id: null, denied: error.code }),
+      })
     },
   })
   followIdentity(parts, server)
