@@ -102,7 +102,7 @@ const HOSTILE: readonly (readonly [name: string, code: string, bytes: string])[]
 ]
 
 /** After a head that cannot be trusted a good one must not be served either; a refused path leaves the framing whole. */
-const after = (code: string): string =>
+const followUp = (code: string): string =>
   code === 'CALL_PATH_REFUSED' ? '' : 'GET %T HTTP/1.1\r\nHost: %H\r\nConnection: close\r\n\r\n'
 
 describe('malformed HTTP', () => {
@@ -148,7 +148,7 @@ describe('malformed HTTP', () => {
   it('is refused at the local door with a code of its own, and nothing after it is served', async () => {
     for (const [name, code, bytes] of HOSTILE) {
       const before = planner.records.refusals.length
-      const answer = await atEgress(bytes + after(code))
+      const answer = await atEgress(bytes + followUp(code))
       expect([name, codeOf(answer)]).toEqual([name, code])
       expect(statusOf(answer), name).toBeGreaterThanOrEqual(400)
       expect(await planner.records.refusal(before)).toMatchObject({ direction: 'egress', reason: code })
@@ -159,7 +159,7 @@ describe('malformed HTTP', () => {
   it('is refused at the mutual-TLS door just so, under the name of the peer', async () => {
     for (const [name, code, bytes] of HOSTILE) {
       const before = tickets.records.refusals.length
-      const answer = await atIngress(bytes + after(code))
+      const answer = await atIngress(bytes + followUp(code))
       expect([name, codeOf(answer)]).toEqual([name, code])
       expect(await tickets.records.refusal(before)).toMatchObject({
         direction: 'ingress',

@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest'
+import { isMeshError } from '../../../../mesh/errors.js'
+import { newCallId, parseCallId, timeOfCallId } from '../../../../sidecar/call/call-id.js'
+import { openReplayGuard } from '../../../../sidecar/call/replay.js'
+import { traceOf } from '../../../../sidecar/call/trace.js'
+import { formatClaim, formatReply, parseClaim, parseReply } from '../../../../sidecar/call/troth-call.js'
+
+const NOW = 1_800_000_000_000
+
+const codeOf = (act: () => unknown): string => {
+  try {
+    act()
+    return 'accepted'
+  } catch (error) {
+    return isMeshError(error) ? error.code : String(error)
+  }
+}
+
+describe('call ids', () => {
+  it('are UUIDv7 that carry their time, and never the same', () => {
+    const ids = Array.from({ length: 1000 }, () => newCallId(NOW))
+    expect(new Set(ids).size).toBe(1000)
+    for (const id of ids) {
+      expect(parseCallId(id)).toBe(id)
+      expect(timeOfCallId(id)).toBe(NOW)
+    }
+  })
+
+  it('of another kind or case are refused', () => {
+    const id = newCallId(NOW)
+    for (const text of ['', id.toUpperCase(), id.slice(1), `${id} `, '018f4f2a-0000-4000-8000-000000000000'])
+      expect(codeOf(() => parseCallId(text))).toBe('CALL_ID_INVALID')
+  })
+})
+
+describe('troth-call', () => {
+  it('reads what it writes', () => {
+    const claim = { id: newCallId(NOW), sentAt: NOW }
+    expect(parseClaim(['Troth-Call', formatClaim(claim)])).toEqual(claim)
+    const reply = { id: claim.id, denied: 'POLICY_SCOPE_MISSING' } as const
+    expect(parseReply(['troth-call', formatReply(reply)])).toEqual(reply)
+    expect(parseReply(['troth-call', formatReply({ id: null, denied: null })])).toEqual({
+      id: null,
+      denied: null,
+    })
+  })
+
+  it('is undefined when absent, and ignores members it does not know', () => {
+    expect(parseClaim(['host', 'a'])).toBeUndefined()
+    const claim = { id: newCallId(NOW), sentAt: 1 }
+    expect(parseClaim(['troth-call', `${formatClaim(claim)}; later=1`])).toEqual(claim)
+    expect(parseReply(['troth-call', 'v=1; denied=NO_SUCH_CODE'])).toEqual({ id: null, denied: 'INTERNAL' })
+  })
+
+  it('refuses other versions, repetition and anything malformed', () => {
+    const good = formatClaim({ id: newCallId(NOW), sentAt: 1 })
+    for (const value of [
+      '',
+      'v=2',
+      good.replace('v=1', 'v=2'),
+      `${good}; id=x`,
+      `${good};;`,
+      `${good}; a=${'b'.repeat(300)}`,
+    ])
+      expect([value, codeOf(() => parseClaim(['troth-call', value]))]).toEqual([value, 'CALL_ID_INVALID'])
+    expect(codeOf(() => parseClaim(['troth-call', good, 'troth-call', good]))).toBe('CALL_ID_INVALID')
+  })
+})
+
+describe('the replay guard', () => {
+  it('takes an id once from each caller', () => {
+    const guard = openReplayGuard({ idsPerCaller: 10, callers: 10 })
+    const id = newCallId(NOW)
+    guard.use('a', id, NOW)
+    guard.use('b', id, NOW)
+    expect(codeOf(() => guard.use('a', id, NOW))).toBe('CALL_ID_INVALID')
+  })
+
+  it('never takes again what it has forgotten', () => {
+    const guard = openReplayGuard({ idsPerCaller: 4, callers: 10 })
+    const ids = Array.from({ length: 100 }, (_, nth) => newCallId(NOW + nth))
+    for (const id of ids) guard.use('a', id, NOW)
+    for (const id of ids) expect(codeOf(() => guard.use('a', id, NOW))).toBe('CALL_ID_INVALID')
+    guard.use('a', newCallId(NOW + 100), NOW)
+  })
+
+  it('does not open a way back for a caller that was pushed out', () => {
+    const guard = openReplayGuard({ idsPerCaller: 4, callers: 2 })
+    const id = newCallId(NOW)
+    guard.use('a', id, NOW)
+    guard.use('b', newCallId(NOW + 1), NOW)
+    guard.use('c', newCallId(NOW + 2), NOW)
+    expect(codeOf(() => guard.use('a', id, NOW))).toBe('CALL_ID_INVALID')
+    guard.use('a', newCallId(NOW + 3), NOW)
+  })
+
+  it('refuses ids from far ahead, which would shut others out', () => {
+    const guard = openReplayGuard({ idsPerCaller: 4, callers: 2 })
+    expect(codeOf(() => guard.use('a', newCallId(NOW + 3_600_000), NOW))).toBe('CALL_ID_INVALID')
+  })
+})
+
+describe('traceOf', () => {
+  const valid = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+
+  it('keeps one valid traceparent, of a later version too', () => {
+    expect(traceOf(['traceparent', valid])).toEqual({ traceparent: valid, received: true })
+    const later = `${valid.replace('00-', '01-')}-more`
+    expect(traceOf(['traceparent', later])).toEqual({ traceparent: later, received: true })
+  })
+
+  it.each([
+    ['two', ['traceparent', valid, 'traceparent', valid]],
+    ['none', []],
+    ['version ff', ['traceparent', valid.replace('00-', 'ff-')]],
+    ['a zero trace id', ['traceparent', `00-${'0'.repeat(32)}-${'b'.repeat(16)}-01`]],
+    ['a zero parent id', ['traceparent', `00-${'a'.repeat(32)}-${'0'.repeat(16)}-01`]],
+    ['more in version 00', ['traceparent', `${valid}-x`]],
+    ['upper case', ['traceparent', valid.toUpperCase()]],
+  ])('makes a new one for %s', (_name, fields) => {
+    const trace = traceOf(fields)
+    expect(trace.received).toBe(false)
+    expect(trace.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
+  })
+})
