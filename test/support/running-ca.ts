@@ -2,7 +2,7 @@
 // CA stand on. Everything is over the wire; the CA's inside is not touched.
 
 import { randomUUID, X509Certificate } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest, type RequestOptions } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ import { TLS_FLOOR } from '../../host/tls.js'
 import { makeKeyAndCsr } from '../../member/identity/csr.js'
 import { type Reader, readValue } from '../../mesh/parse.js'
 import { type NamedKind, parseTrustDomain } from '../../mesh/spiffe-id.js'
-import { READ_AGENT, READ_TOKEN_MINTED } from '../../mesh/wire/admin.js'
+import { READ_TOKEN_MINTED } from '../../mesh/wire/admin.js'
 import { type Enrolment, MEMBER_ALPN, parseJoinToken, READ_ENROLMENT } from '../../mesh/wire/enrolment.js'
 import { FEED_PROTOCOL, type FromCa, type FromMember, readFromCa } from '../../mesh/wire/feed.js'
 import { type MemoryLog, memoryLog } from './memory-log.js'
@@ -113,15 +113,13 @@ export async function startCa(options: { clock?: Clock; leafTtlMs?: number } = {
   let running = await serve(0)
   const admin = (method: string, where: string, body?: unknown): Promise<Reply> =>
     exchange(httpRequest({ socketPath: running.adminSocket, method, path: where }), body)
-  answerOf(await admin('POST', '/v1/agents', { name: 'bootstrap' }), READ_AGENT)
   const enrolLocal = async (name: string, kind: NamedKind): Promise<TestMember> => {
     const instanceId = randomUUID()
     const { keyPem, csrPem } = await makeKeyAndCsr({ commonName: name, instanceId })
     const reply = await admin('POST', '/v1/enrol-local', { kind, name, instanceId, csrPem })
     return memberOf(name, { instanceId, keyPem, enrolment: answerOf(reply, READ_ENROLMENT) })
   }
-  const rootPem: string = (await enrolLocal('bootstrap', 'agent')).enrolment.bundlePem
-  await admin('DELETE', '/v1/agents/bootstrap')
+  const rootPem = readFileSync(path.join(home, 'ca', 'root.pem'), 'utf8')
   const tls = (): RequestOptions => ({
     ...TLS_FLOOR,
     host: '127.0.0.1',
