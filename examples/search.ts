@@ -26,6 +26,7 @@ export interface Hit {
 
 const K1 = 1.2
 const B = 0.75
+const SHORT_CHARS = 120
 const SNIPPET_CHARS = 280
 const MAX_HITS = 20
 const STOP_WORDS = new Set(
@@ -43,27 +44,30 @@ export function wordsOf(text: string): string[] {
     .map((word) => (word.length > 3 ? word.replace(/(?<!s)s$/, '') : word))
 }
 
-/** Paragraphs (and single table rows, without the table's head) of a Markdown text, each with the heading above it. */
+/** Paragraphs (short ones together) and table rows (without the table's head) of a Markdown text, each with the heading above it. */
 export function passagesOf(file: string, markdown: string): Passage[] {
   const passages: Passage[] = []
   const lines = markdown.split('\n')
   let heading = ''
-  let block: string[] = []
-  const flush = (end: number): void => {
-    const text = block.join(' ').trim()
-    if (text !== '')
-      passages.push({ file, line: end - block.length, heading, text, length: wordsOf(text).length })
-    block = []
+  let text = ''
+  let begin = 0
+  const flush = (): void => {
+    if (text !== '') passages.push({ file, line: begin, heading, text, length: wordsOf(text).length })
+    text = ''
   }
   lines.forEach((line, index) => {
     const isRow = line.startsWith('|')
     const isTableHead = isRow && [line, lines[index + 1]].some((each) => each?.startsWith('|---') === true)
-    if (line.trim() === '' || isRow || line.startsWith('#')) flush(index + 1)
-    if (line.startsWith('#')) heading = line.replace(/^#+\s*/, '')
-    else if (line.trim() !== '' && !isTableHead) block.push(line)
-    if (isRow) flush(index + 2)
+    const isGap = line.trim() === ''
+    if (isRow || line.startsWith('#') || (isGap && text.length > SHORT_CHARS)) flush()
+    if (line.startsWith('#')) heading = line.replace(/^#+\s*|<[^>]*>/g, '')
+    else if (!isGap && !isTableHead) {
+      if (text === '') begin = index + 1
+      text = `${text} ${line}`.trim()
+    }
+    if (isRow) flush()
   })
-  flush(lines.length + 1)
+  flush()
   return passages
 }
 

@@ -44,15 +44,6 @@ test.each(pages)('every error code that %s names is in the table', (page) => {
   expect(unknown).toEqual([])
 })
 
-test('the way to two agents of your own is at most six commands in two terminals', () => {
-  const blocks = [
-    ...read('README.md').matchAll(/<!-- readme-test: (clone|terminal-\d) -->\n```sh\n([^`]*)```/g),
-  ]
-  expect(blocks.map(([, name]) => name)).toEqual(['clone', 'terminal-1', 'terminal-2'])
-  const commands = blocks.flatMap(([, , body = '']) => body.trim().split('\n'))
-  expect(commands.length).toBeLessThanOrEqual(6)
-})
-
 test('the planner in Python has at most 60 lines', () => {
   expect(read('examples/planner.py').trimEnd().split('\n').length).toBeLessThanOrEqual(60)
 })

@@ -24,7 +24,10 @@ test('a passage knows its file, its first line and its heading', () => {
 
 test('the passage that holds the rarer words of the query comes first', () => {
   const search = buildIndex(
-    passagesOf('x.md', 'the token is common\n\nthe token expires after ten minutes\n\nthe token is spent'),
+    passagesOf(
+      'x.md',
+      'the token is common\n# Life\nthe token expires after ten minutes\n# End\nthe token is spent',
+    ),
   )
   expect(search('when does a token expire? ten minutes', 1)).toMatchObject([{ line: 3 }])
   expect(search('zebra', 5)).toEqual([])
