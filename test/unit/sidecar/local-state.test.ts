@@ -21,7 +21,7 @@ describe('what a sidecar keeps on disk', () => {
 
   it('refuses a damaged ports.json by name', () => {
     writeFileSync(path.join(dir, 'ports.json'), '{"egress": "x"}')
-    expect(() => portsFor(dir, { egress: null, ingress: null, admin: null })).toThrowError(
+    expect(() => portsFor(dir, { egress: null, ingress: null, admin: null })).toThrow(
       expect.objectContaining({ code: 'STATE_UNREADABLE' }),
     )
   })

@@ -13,6 +13,6 @@ describe('recognise', () => {
     ['GET', '/a%2fb', 'CALL_PATH_REFUSED'],
     ['get', '/a', 'CALL_MALFORMED'],
   ])('refuses %s %s with %s', (method, originForm, code) => {
-    expect(() => recognise(method, originForm)).toThrowError(expect.objectContaining({ code }))
+    expect(() => recognise(method, originForm)).toThrow(expect.objectContaining({ code }))
   })
 })
