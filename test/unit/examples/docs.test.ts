@@ -44,6 +44,14 @@ test.each(pages)('every error code that %s names is in the table', (page) => {
   expect(unknown).toEqual([])
 })
 
+test('every proof that the threat model names is there', () => {
+  const proofs = [
+    ...read('docs/threat-model.md').matchAll(/`((?:unit|flow|hostile|property|vectors|e2e|cli)\/[^`]+)`/g),
+  ].map(([, proof = '']) => proof)
+  expect(proofs.length).toBeGreaterThan(20)
+  expect(proofs.filter((proof) => !existsSync(path.join(ROOT, 'test', proof)))).toEqual([])
+})
+
 test('the planner in Python has at most 60 lines', () => {
   expect(read('examples/planner.py').trimEnd().split('\n').length).toBeLessThanOrEqual(60)
 })
