@@ -23,7 +23,7 @@ export interface CollectorClient {
   nextSeq(ledgerId: string): Promise<number>
   /** @returns the sequence number it wants next. @throws MeshError COLLECTOR_UNREACHABLE, or what it answered */
   ship(ledgerId: string, firstSeq: number, records: readonly EncodedRecord[]): Promise<number>
-  /** Ends what is under way. */
+  /** Ends what is under way and what waits; nothing can be asked afterwards. */
   close(): void
 }
 
@@ -37,6 +37,7 @@ const TIMEOUT_MS = 15_000
 const MAX_CHAIN = 8
 
 export function openCollectorClient({ credentials, world, clock }: CollectorClientOptions): CollectorClient {
+  const closing = new AbortController()
   let agent = openAgent()
   let turn = 0
   // A connection was judged in the world, and with the identity, of its beginning.
@@ -58,6 +59,7 @@ export function openCollectorClient({ credentials, world, clock }: CollectorClie
       host: endpoint.host,
       port: endpoint.port,
       agent,
+      signal: closing.signal,
       key: keyPem,
       cert: chainPem,
       ca: roots.map((root) => root.toString()),
@@ -99,7 +101,10 @@ export function openCollectorClient({ credentials, world, clock }: CollectorClie
         firstSeq,
         records: records.map(({ encoding, bytes }) => ({ encoding, bytes: bytes.toString('base64') })),
       }),
-    close: () => agent.destroy(),
+    close() {
+      closing.abort()
+      agent.destroy()
+    },
   }
 }
 

@@ -20,6 +20,8 @@ export interface Ledger {
   read(ledgerId: string, fromSeq: number, max: { records: number; bytes: number }): EncodedRecord[]
   /** Runs after each commit. */
   onAppend(listener: () => void): void
+  /** Runs when everything is written and nothing more will be, before the file is closed; it is waited for. */
+  beforeClose(act: () => Promise<void>): void
 }
 
 export interface Entry {
@@ -31,7 +33,7 @@ export interface Entry {
 export interface LedgerOwner extends Ledger {
   /** Calls of an earlier run that have no end. */
   readonly unended: readonly Decided[]
-  /** Bytes of the database, its free pages left out. */
+  /** Bytes of the database; 0 when it is closed. */
   sizeBytes(): number
   /**
    * Appends all or nothing in one transaction. Below `settledSeq` every call has its end.
@@ -41,7 +43,7 @@ export interface LedgerOwner extends Ledger {
   /** Like `append`, within the fifth of `maxDiskBytes` that refusals may use; false when that is full. */
   appendRefusals(entries: readonly Entry[]): boolean
   /** `clean`: everything that happened is written. @throws what SQLite throws; it is closed all the same */
-  close(clean: boolean): void
+  close(clean: boolean): Promise<void>
 }
 
 export interface LedgerOptions {
@@ -173,14 +175,10 @@ function own(db: Sqlite, { ledgerIds, unended, refusalMaxBytes }: Begun): Ledger
   const settle = db.prepare('UPDATE run SET settled_seq = ?')
   const spend = db.prepare('UPDATE run SET refusal_bytes = refusal_bytes + ?')
   const spent = db.prepare<unknown[], { refusal_bytes: number }>('SELECT refusal_bytes FROM run')
-  const readFrom = db.prepare<unknown[], EncodedRecord>(
-    'SELECT encoding, bytes FROM record WHERE ledger_id = ? AND seq >= ? ORDER BY seq LIMIT ?',
-  )
-  const nextSeqOf = db.prepare<unknown[], { next: number }>(
-    'SELECT coalesce(max(seq) + 1, 0) AS next FROM record WHERE ledger_id = ?',
-  )
   const listeners: (() => void)[] = []
-  let nextSeq = nextSeqOf.get(ledgerId)?.next ?? 0
+  const last: (() => Promise<void>)[] = []
+  const lengths = lengthsOf(db, ledgerIds)
+  let nextSeq = lengths.get(ledgerId) ?? 0
   let settledSeq = 0
 
   const insert = (entries: readonly Entry[]): void => {
@@ -204,21 +202,11 @@ function own(db: Sqlite, { ledgerIds, unended, refusalMaxBytes }: Begun): Ledger
     ledgerId,
     ledgerIds,
     unended,
-    nextSeq: (of) => (of === ledgerId ? nextSeq : (nextSeqOf.get(of)?.next ?? 0)),
-    read(of, fromSeq, max) {
-      const records: EncodedRecord[] = []
-      let bytes = 0
-      for (const record of readFrom.iterate(of, fromSeq, max.records)) {
-        bytes += record.bytes.length
-        if (records.length > 0 && bytes > max.bytes) break
-        records.push({ encoding: record.encoding, bytes: record.bytes })
-      }
-      return records
-    },
+    nextSeq: (of) => (of === ledgerId ? nextSeq : (lengths.get(of) ?? 0)),
+    read: readerOf(db),
     onAppend: (listener) => void listeners.push(listener),
-    sizeBytes: () =>
-      (db.pragma('page_count', { simple: true }) as number) *
-      (db.pragma('page_size', { simple: true }) as number),
+    beforeClose: (act) => void last.push(act),
+    sizeBytes: () => (db.open ? sizeOf(db) : 0),
     append(entries, settled) {
       appendCalls(entries, settled)
       if (settled - settledSeq >= SETTLE_EVERY) settledSeq = settled
@@ -231,8 +219,9 @@ function own(db: Sqlite, { ledgerIds, unended, refusalMaxBytes }: Begun): Ledger
       committed(entries)
       return true
     },
-    close(clean) {
+    async close(clean) {
       try {
+        for (const act of last) await act()
         if (clean) db.prepare('UPDATE run SET clean = 1, settled_seq = ?').run(nextSeq)
       } finally {
         db.close()
@@ -240,3 +229,30 @@ function own(db: Sqlite, { ledgerIds, unended, refusalMaxBytes }: Begun): Ledger
     },
   }
 }
+
+/** Lengths of the ledgers; only the last still grows. */
+function lengthsOf(db: Sqlite, ledgerIds: readonly string[]): ReadonlyMap<string, number> {
+  const length = db.prepare<unknown[], { next: number }>(
+    'SELECT coalesce(max(seq) + 1, 0) AS next FROM record WHERE ledger_id = ?',
+  )
+  return new Map(ledgerIds.map((ledgerId) => [ledgerId, length.get(ledgerId)?.next ?? 0]))
+}
+
+function readerOf(db: Sqlite): Ledger['read'] {
+  const from = db.prepare<unknown[], EncodedRecord>(
+    'SELECT encoding, bytes FROM record WHERE ledger_id = ? AND seq >= ? ORDER BY seq LIMIT ?',
+  )
+  return (ledgerId, fromSeq, max) => {
+    const records: EncodedRecord[] = []
+    let size = 0
+    for (const { encoding, bytes } of from.iterate(ledgerId, fromSeq, max.records)) {
+      size += bytes.length
+      if (records.length > 0 && size > max.bytes) break
+      records.push({ encoding, bytes })
+    }
+    return records
+  }
+}
+
+const sizeOf = (db: Sqlite): number =>
+  (db.pragma('page_count', { simple: true }) as number) * (db.pragma('page_size', { simple: true }) as number)

@@ -34,7 +34,7 @@ export interface Recorder {
   note(event: string, detail: string): void
   /** False while the last write failed. */
   readonly healthy: boolean
-  /** Writes what is pending, ends open calls as `unknown` and closes the ledger. */
+  /** Writes what is pending, ends open calls as `unknown`, lets the shipper send it (two seconds at most) and closes the ledger. */
   close(): Promise<void>
 }
 
@@ -87,8 +87,7 @@ export function openRecorder(options: RecorderOptions): Recorder & { readonly le
       refusals.close()
       for (const call of writer.running()) writer.end(lostEnd(call, clock.now()))
       note('closed', `ledger ${ledger.ledgerId}`)
-      writer.close()
-      return Promise.resolve()
+      return writer.close()
     },
   }
 }

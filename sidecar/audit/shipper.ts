@@ -18,7 +18,6 @@ export interface ShipOptions {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
-  /** Abort it after the calls have drained: what is recorded by then is still sent, within two seconds. */
   readonly signal: AbortSignal
 }
 
@@ -34,14 +33,23 @@ const LAST_ROUND_MS = 2000
 /** Nothing rings for longer than this: look all the same. */
 const LOOK_MS = 30_000
 
-/** Ships until the signal aborts. Its errors are logged and tried again, never thrown. */
+/**
+ * Ships until the signal aborts; when the ledger is closed, what is left is sent in one last round of at most two seconds.
+ * Errors are logged and tried again, never thrown.
+ */
 export async function shipLedger(options: ShipOptions): Promise<void> {
-  const { ledger, world, clock, log, signal } = options
+  const { ledger, world, clock, log } = options
+  const closing = new AbortController()
+  const signal = AbortSignal.any([options.signal, closing.signal])
   const client = openCollectorClient(options)
   const shipment = openShipment(ledger, client)
   const appended = openBell(clock, signal)
   const changed = openBell(clock, signal)
   ledger.onAppend(() => appended.ring())
+  ledger.beforeClose(() => {
+    closing.abort()
+    return lastRound(options, client, shipment)
+  })
   world.onChange(() => {
     changed.ring()
     return 0
@@ -71,7 +79,6 @@ export async function shipLedger(options: ShipOptions): Promise<void> {
       await changed.wait(backoffMs(failures, ERRORS[code].retryable))
     }
   }
-  await lastRound(options, client, shipment)
 }
 
 const backoffMs = (failures: number, retryable: boolean): number =>
@@ -82,9 +89,13 @@ async function lastRound(
   client: CollectorClient,
   shipment: Shipping,
 ): Promise<void> {
-  const deadline = clock.after(LAST_ROUND_MS, () => client.close())
+  let isLate = false
+  const deadline = clock.after(LAST_ROUND_MS, () => {
+    isLate = true
+    client.close()
+  })
   try {
-    if (client.isKnown()) await shipment.catchUp(() => false)
+    if (client.isKnown()) await shipment.catchUp(() => isLate)
   } catch (error) {
     log.info('audit.left_for_later', { records: shipment.depth(), ...errorFields(error) })
   } finally {

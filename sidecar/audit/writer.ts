@@ -23,7 +23,7 @@ export interface Writer {
   running(): CallKey[]
   readonly healthy: boolean
   /** Writes what is pending and closes the ledger. */
-  close(): void
+  close(): Promise<void>
 }
 
 export interface WriterOptions {
@@ -64,7 +64,7 @@ class LedgerWriter implements Writer {
   /** Records lost since the last write that worked. */
   #lost = 0
   #failing = false
-  #closed = false
+  #closing: Promise<void> | undefined
 
   constructor(options: WriterOptions) {
     this.#options = options
@@ -80,7 +80,7 @@ class LedgerWriter implements Writer {
     const key = keyOf(decided)
     if (this.#running.has(key))
       return Promise.reject(new MeshError('CALL_ID_INVALID', `a call ${callId} is running already`))
-    if (this.#failing || this.#closed) return this.#unwritten(1, undefined)
+    if (this.#failing || this.#closing !== undefined) return this.#unwritten(1, undefined)
     return new Promise((resolve, reject) => {
       const encoded = encodeStrictly(decided)
       this.#running.set(key, { callId, direction, seq: UNCOMMITTED })
@@ -117,21 +117,24 @@ class LedgerWriter implements Writer {
     return [...this.#running.values()].map(({ callId, direction }) => ({ callId, direction }))
   }
 
-  close(): void {
-    if (this.#closed) return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#flush()
-    this.#closed = true
     clearImmediate(this.#turn)
     this.#timer?.cancel()
     try {
-      this.#options.ledger.close(!this.#failing)
+      await this.#options.ledger.close(!this.#failing)
     } catch (error) {
       this.#options.log.error('audit.close_failed', errorFields(error))
     }
   }
 
   #keep(entry: Pending): void {
-    if (this.#closed || this.#pending.length >= MAX_KEPT) {
+    if (this.#closing !== undefined || this.#pending.length >= MAX_KEPT) {
       this.#lost += 1
       this.#counts.lost.add(1)
       return

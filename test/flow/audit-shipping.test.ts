@@ -90,8 +90,8 @@ function startAuditing(member: OpenMember) {
   })
   const close = async (): Promise<void> => {
     stop.abort()
-    await shipped
     await recorder.close()
+    await shipped
   }
   cleanups.push(close)
   return { recorder, ledger, log, metrics, close }
@@ -209,9 +209,30 @@ test('at its end a sidecar sends what is recorded by then', async () => {
   const last = decidedCall({ at: Date.now() })
   await recorder.decided(last)
   recorder.ended(endedCall(last))
-  await recorder.decided(decidedCall())
+  await recorder.decided(decidedCall({ at: Date.now() }))
   await close()
   expect(callsAt(home)).toBe(11)
+  const reader = openLedgerReader(path.join(home, 'collector', 'ledger.db'))
+  const rows = reader.calls(ANY_RECORD)
+  reader.close()
+  expect(rows.at(-2)).toMatchObject({ kind: 'call', outcome: 'unknown' })
+  expect(rows.at(-1)).toMatchObject({ kind: 'note', reason: 'closed' })
+})
+
+test('a collector that is away does not hold up the end of a sidecar', async () => {
+  const { member } = await mesh()
+  // A listener that says nothing: worse than nobody there.
+  const silent = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => silent.once('listening', resolve))
+  cleanups.push(() => silent.close())
+  const { port } = silent.address() as { port: number }
+  show(member.world, viewOf(hierarchy, { endpoints: [collectorAt(hierarchy, '127.0.0.1', port)] }))
+  const { recorder, log, close } = startAuditing(member)
+  await record(recorder, 1)
+  const startedAt = performance.now()
+  await close()
+  expect(performance.now() - startedAt).toBeLessThan(4000)
+  await log.line('audit.left_for_later')
 })
 
 test('a sidecar rotates its certificate while records flow', async () => {

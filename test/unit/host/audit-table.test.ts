@@ -111,16 +111,16 @@ describe('a ledger of a sidecar', () => {
       { suspicious: true, decision: 'permit' as const, agent: 'tickets' },
       ['call PEER_REVOKED cut'],
     ],
-  ])('answers with %s', (_, filter, wanted) => {
+  ])('answers with %s', async (_, filter, wanted) => {
     using scratch = scratchDir()
     const ledger = sidecarLedger(scratch.dir, someRecords())
     const reader = readerOf(scratch.dir)
     expect(reader.calls({ ...ANY_RECORD, now: T0 + 60_000, ...filter }).map(briefly)).toEqual(wanted)
     reader.close()
-    ledger.close(true)
+    await ledger.close(true)
   })
 
-  test('a filter is data, never SQL', () => {
+  test('a filter is data, never SQL', async () => {
     using scratch = scratchDir()
     const ledger = sidecarLedger(scratch.dir, someRecords())
     const reader = readerOf(scratch.dir)
@@ -128,10 +128,10 @@ describe('a ledger of a sidecar', () => {
       expect(reader.calls({ ...ANY_RECORD, agent })).toEqual([])
     expect(reader.record("x' OR 'a'='a")).toEqual([])
     reader.close()
-    ledger.close(true)
+    await ledger.close(true)
   })
 
-  test('is read as it grows, and after its owner was killed', () => {
+  test('is read as it grows, and after its owner was killed', async () => {
     using scratch = scratchDir()
     using crashed = scratchDir()
     const ledger = sidecarLedger(scratch.dir, someRecords())
@@ -144,10 +144,10 @@ describe('a ledger of a sidecar', () => {
     expect(after.calls(ANY_RECORD)).toHaveLength(before + 1)
     after.close()
     reader.close()
-    ledger.close(true)
+    await ledger.close(true)
   })
 
-  test('is followed: a call when it is decided, and again when it has ended', () => {
+  test('is followed: a call when it is decided, and again when it has ended', async () => {
     using scratch = scratchDir()
     const ledger = sidecarLedger(scratch.dir, someRecords())
     const reader = readerOf(scratch.dir)
@@ -173,10 +173,10 @@ describe('a ledger of a sidecar', () => {
     expect(next()).toEqual([])
     expect(reader.tail(new Map()).rows.length).toBe(8)
     reader.close()
-    ledger.close(true)
+    await ledger.close(true)
   })
 
-  test('its columns are read out of the exact bytes', () => {
+  test('its columns are read out of the exact bytes', async () => {
     using scratch = scratchDir()
     const ledger = sidecarLedger(scratch.dir, someRecords())
     const db = new Database(path.join(scratch.dir, 'ledger.db'), { readonly: true })
@@ -200,7 +200,7 @@ describe('a ledger of a sidecar', () => {
       duration_us: 5000,
     })
     db.close()
-    ledger.close(true)
+    await ledger.close(true)
   })
 })
 

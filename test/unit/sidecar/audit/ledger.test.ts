@@ -11,18 +11,18 @@ const open = (dir: string, changes: Partial<LedgerOptions> = {}) =>
 const entryOf = (record: Entry['record']): Entry => ({ record, encoded: encodeStrictly(record) })
 const decidedEntry = (): Entry => entryOf({ kind: 'decided', ...decidedCall() })
 
-test('a ledger keeps its id and goes on where it was', () => {
+test('a ledger keeps its id and goes on where it was', async () => {
   using scratch = scratchDir()
   const first = open(scratch.dir)
   first.append([decidedEntry(), decidedEntry()], 0)
-  first.close(true)
+  await first.close(true)
   const second = open(scratch.dir)
   expect(second.ledgerId).toBe(first.ledgerId)
   expect(second.nextSeq(second.ledgerId)).toBe(2)
-  second.close(true)
+  await second.close(true)
 })
 
-test('a kill leaves the same ledger to go on with', () => {
+test('a kill leaves the same ledger to go on with', async () => {
   using scratch = scratchDir()
   using copy = scratchDir()
   const first = open(scratch.dir)
@@ -31,8 +31,8 @@ test('a kill leaves the same ledger to go on with', () => {
   const second = open(copy.dir)
   expect(second.ledgerIds).toEqual([first.ledgerId])
   expect(second.unended).toHaveLength(1)
-  second.close(true)
-  first.close(true)
+  await second.close(true)
+  await first.close(true)
 })
 
 const pretendOtherBoot = (dir: string): void => {
@@ -41,39 +41,39 @@ const pretendOtherBoot = (dir: string): void => {
   db.close()
 }
 
-test('after a power cut without fsync another ledger is begun, for the collector may have more of the old one', () => {
+test('after a power cut without fsync another ledger is begun, for the collector may have more of the old one', async () => {
   using scratch = scratchDir()
   using copy = scratchDir()
   const first = open(scratch.dir)
   first.append([decidedEntry()], 0)
   copyLedger(scratch.dir, copy.dir)
-  first.close(true)
+  await first.close(true)
   pretendOtherBoot(copy.dir)
   const second = open(copy.dir)
   expect(second.ledgerIds).toEqual([first.ledgerId, second.ledgerId])
   expect(second.ledgerId).not.toBe(first.ledgerId)
   expect(second.nextSeq(second.ledgerId)).toBe(0)
   expect(second.nextSeq(first.ledgerId)).toBe(1)
-  second.close(true)
+  await second.close(true)
 })
 
-test('with fsync, or after a clean stop, another boot changes nothing', () => {
+test('with fsync, or after a clean stop, another boot changes nothing', async () => {
   using scratch = scratchDir()
   using copy = scratchDir()
   const first = open(scratch.dir, { durability: 'power' })
   copyLedger(scratch.dir, copy.dir)
-  first.close(true)
+  await first.close(true)
   pretendOtherBoot(copy.dir)
   const synced = open(copy.dir, { durability: 'power' })
   expect(synced.ledgerIds).toEqual([first.ledgerId])
-  synced.close(true)
+  await synced.close(true)
   pretendOtherBoot(copy.dir)
   const clean = open(copy.dir)
   expect(clean.ledgerIds).toEqual([first.ledgerId])
-  clean.close(true)
+  await clean.close(true)
 })
 
-test('a commit is all or nothing', () => {
+test('a commit is all or nothing', async () => {
   using scratch = scratchDir()
   const ledger = open(scratch.dir, { maxDiskBytes: 1024 * 1024 })
   const large = entryOf({ kind: 'decided', ...decidedCall({ operation: `GET /${'x'.repeat(15_000)}` }) })
@@ -87,10 +87,10 @@ test('a commit is all or nothing', () => {
   expect(ledger.read(ledger.ledgerId, 0, { records: 10, bytes: 1e6 })).toEqual([])
   ledger.append([decidedEntry()], 0)
   expect(ledger.nextSeq(ledger.ledgerId)).toBe(1)
-  ledger.close(true)
+  await ledger.close(true)
 })
 
-test('read is bounded in records and in bytes, and gives at least one', () => {
+test('read is bounded in records and in bytes, and gives at least one', async () => {
   using scratch = scratchDir()
   const ledger = open(scratch.dir)
   const entries = Array.from({ length: 10 }, decidedEntry)
@@ -102,10 +102,10 @@ test('read is bounded in records and in bytes, and gives at least one', () => {
   expect(ledger.read(ledgerId, 0, { records: 10, bytes: 1 })).toHaveLength(1)
   expect(ledger.read(ledgerId, 0, { records: 10, bytes: 1500 }).length).toBeLessThan(4)
   expect(ledger.read(ledgerId, 10, { records: 10, bytes: 1e6 })).toEqual([])
-  ledger.close(true)
+  await ledger.close(true)
 })
 
-test('open calls are found although thousands of settled records lie after the last mark', () => {
+test('open calls are found although thousands of settled records lie after the last mark', async () => {
   using scratch = scratchDir()
   using copy = scratchDir()
   const ledger = open(scratch.dir)
@@ -119,12 +119,12 @@ test('open calls are found although thousands of settled records lie after the l
   const stray = decidedEntry()
   ledger.append([stray], 0)
   copyLedger(scratch.dir, copy.dir)
-  ledger.close(true)
+  await ledger.close(true)
   const next = open(copy.dir)
   expect(next.unended.map(({ callId }) => callId)).toEqual(
     [long, stray].map(({ record }) => (record.kind === 'decided' ? record.callId : '')),
   )
-  next.close(true)
+  await next.close(true)
 })
 
 test('a file that is no ledger is refused and left as it was', () => {
