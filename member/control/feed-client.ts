@@ -52,7 +52,11 @@ export function openFeed(options: FeedOptions): RunningFeed {
   let wake = (): void => undefined
   credentials.onRotate(() => wake())
 
+  /** Every connection on which something may have been announced: at a rotation there are two. */
+  const open = new Set<FeedConnection>()
   const announce = (connection: FeedConnection): void => {
+    open.add(connection)
+    void connection.ended.then(() => open.delete(connection))
     if (endpoint !== undefined) connection.send({ type: 'advertise', ...endpoint })
   }
   const isCurrent = (): boolean => live !== undefined && live.identity === credentials.current()
@@ -92,11 +96,11 @@ export function openFeed(options: FeedOptions): RunningFeed {
     },
     advertise(announced) {
       endpoint = announced
-      if (live !== undefined) announce(live.connection)
+      for (const connection of open) connection.send({ type: 'advertise', ...announced })
     },
     async withdraw() {
       endpoint = undefined
-      await live?.connection.flush({ type: 'withdraw' })
+      await Promise.all([...open].map((connection) => connection.flush({ type: 'withdraw' })))
     },
     async run(signal) {
       while (!signal.aborted) {
@@ -115,31 +119,34 @@ export function openFeed(options: FeedOptions): RunningFeed {
   }
 }
 
-/** Dials, says hello, and waits for the CA's first word that is applied. */
+/** Dials, says hello, and waits until the world stands where the CA does. */
 async function connect(
   options: FeedOptions & { announce: (connection: FeedConnection) => void },
   signal: AbortSignal,
 ): Promise<Live> {
   const { credentials, door, world, clock, log } = options
   const identity = credentials.current()
-  let heard = (): void => undefined
+  let caughtUp = (): void => undefined
   const first = new Promise<void>((resolve) => {
-    heard = resolve
+    caughtUp = resolve
   })
+  const talk = { world, log, isAwaited: true }
   const connection = await dialFeed({
     tls: door(identity),
     clock,
     signal,
+    onOpen: (opened) => {
+      opened.send({ type: 'hello', position: world.current().position, capabilities: CAPABILITIES })
+      options.announce(opened)
+    },
     onAlarm: world.alarm,
     onFrame: (frame, { send }) => {
-      applyFrame(frame, { world, log, send })
-      if (frame.type !== 'problem') heard()
+      applyFrame(frame, talk, send)
+      if (frame.type !== 'problem' && isAt(world, frame.position)) caughtUp()
     },
   })
   const stop = (): void => connection.close()
   signal.addEventListener('abort', stop, { once: true })
-  connection.send({ type: 'hello', position: world.current().position, capabilities: CAPABILITIES })
-  options.announce(connection)
   try {
     await Promise.race([first, connection.ended.then(throwEnd)])
   } finally {
@@ -152,24 +159,37 @@ function throwEnd(reason: MeshError | undefined): never {
   throw reason ?? new MeshError('CA_UNREACHABLE', 'the feed was closed before the CA spoke')
 }
 
-function applyFrame(
-  frame: FromCa,
-  { world, log, send }: { world: WorldOwner; log: Log; send: (frame: FromMember) => void },
-): void {
+/** One connection's exchange. `isAwaited`: a snapshot was asked for, by hello or resync, and has not come yet. */
+interface Talk {
+  readonly world: WorldOwner
+  readonly log: Log
+  isAwaited: boolean
+}
+
+function applyFrame(frame: FromCa, talk: Talk, send: (frame: FromMember) => void): void {
+  const { world, log } = talk
   if (frame.type === 'problem') {
     log.error('feed.problem', { code: frame.code, detail: frame.detail })
     return
   }
   world.heard()
-  const acknowledge = (position: Position, cut: number): void => send({ type: 'ack', position, cut })
-  if (frame.type === 'snapshot') acknowledge(frame.position, world.replace(frame.view, frame.position))
-  else if (frame.type === 'heartbeat') {
-    if (!isAt(world, frame.position)) send({ type: 'resync' })
-  } else {
-    const applied = world.change(frame.from, frame.position, frame.changes)
-    if (applied === 'gap') send({ type: 'resync' })
-    else acknowledge(frame.position, applied === 'known' ? 0 : applied.cut)
+  const cut = cutBy(frame, world)
+  if (cut !== undefined) {
+    talk.isAwaited = false
+    if (frame.type !== 'heartbeat') send({ type: 'ack', position: frame.position, cut })
+  } else if (!talk.isAwaited) {
+    talk.isAwaited = true
+    send({ type: 'resync' })
   }
+}
+
+/** Connections cut by the frame; undefined when the world does not stand where the frame needs it. */
+function cutBy(frame: Exclude<FromCa, { type: 'problem' }>, world: WorldOwner): number | undefined {
+  if (frame.type === 'heartbeat') return isAt(world, frame.position) ? 0 : undefined
+  if (frame.type === 'snapshot') return world.replace(frame.view, frame.position)
+  const applied = world.change(frame.from, frame.position, frame.changes)
+  if (applied === 'gap') return undefined
+  return applied === 'known' ? 0 : applied.cut
 }
 
 function isAt(world: WorldOwner, { generation, epoch }: Position): boolean {

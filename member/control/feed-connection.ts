@@ -33,6 +33,8 @@ export interface Dial {
   readonly clock: Clock
   /** Ends the dialling; a connection that is up is its owner's to close. */
   readonly signal: AbortSignal
+  /** Called before any frame can arrive. */
+  readonly onOpen: (connection: FeedConnection) => void
   /** A critical frame of a newer release came: what is known may no longer be what holds. */
   readonly onAlarm: () => void
   /** Called for each frame in order; an error it throws ends the connection. */
@@ -72,7 +74,9 @@ export function dialFeed(dial: Dial): Promise<FeedConnection> {
     socket.once('open', () => {
       signal.removeEventListener('abort', stop)
       socket.off('error', refuse)
-      resolve(openConnection(socket, dial))
+      const connection = openConnection(socket, dial)
+      dial.onOpen(connection)
+      resolve(connection)
     })
   })
 }

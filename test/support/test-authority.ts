@@ -4,7 +4,7 @@
 import 'reflect-metadata'
 import { createPublicKey, randomUUID, type X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import net, { type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
@@ -41,7 +41,9 @@ export interface TestAuthority extends AsyncDisposable {
   advance(changes: Change[], view: Partial<View>): Position
   /** Sends this frame to everybody, as it is. */
   send(frame: FromCa | Record<string, unknown>): void
-  /** Cuts every feed, or closes the port for good. */
+  /** Opens an admin socket that enrols without a token. */
+  openAdminSocket(file: string): Promise<void>
+  /** Cuts every feed. */
   dropFeeds(): void
   readonly position: Position
   readonly behaviour: Behaviour
@@ -156,6 +158,7 @@ export async function startTestAuthority(options: AuthorityOptions = {}): Promis
     { ...secrets, requestCert: true, ca: hierarchy.rootPem, ALPNProtocols: [MEMBER_ALPN] },
     listener,
   )
+  const admin = http.createServer(listener)
   const webSockets = new WebSocketServer({ noServer: true, handleProtocols: () => FEED_PROTOCOL })
   memberDoor.on('upgrade', (request, socket, head) => {
     if (behaviour.refuseWith !== undefined) {
@@ -179,7 +182,7 @@ export async function startTestAuthority(options: AuthorityOptions = {}): Promis
       })
     })
   })
-  const port443 = net.createServer((socket) => {
+  const port = net.createServer((socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', () => undefined)
@@ -191,17 +194,17 @@ export async function startTestAuthority(options: AuthorityOptions = {}): Promis
     })
   })
   for (const door of [publicDoor, memberDoor]) door.on('tlsClientError', () => undefined)
-  port443.listen(0, '127.0.0.1')
-  await once(port443, 'listening')
-  const { port } = port443.address() as net.AddressInfo
-  address = `127.0.0.1:${port}`
+  port.listen(0, '127.0.0.1')
+  await once(port, 'listening')
+  const { port: number } = port.address() as net.AddressInfo
+  address = `127.0.0.1:${number}`
 
   const sendAll = (frame: FromCa | Record<string, unknown>): void => {
     for (const feed of feeds) feed.send(JSON.stringify(frame))
   }
   return {
     hierarchy,
-    port,
+    port: number,
     address,
     requests,
     frames,
@@ -242,13 +245,18 @@ export async function startTestAuthority(options: AuthorityOptions = {}): Promis
       return { ...position }
     },
     send: sendAll,
+    async openAdminSocket(file) {
+      admin.listen(file)
+      await once(admin, 'listening')
+    },
     dropFeeds() {
       for (const feed of feeds) feed.terminate()
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()
-      port443.close()
-      await once(port443, 'close')
+      admin.close()
+      port.close()
+      await once(port, 'close')
     },
   }
 }

@@ -1,82 +1,24 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../../host/clock.js'
-import { type Lifecycle, openLifecycle } from '../../../host/lifecycle.js'
-import { type Member, type MemberOptions, openMember } from '../../../member/member.js'
-import { isMeshError } from '../../../mesh/errors.js'
 import { parseAgentName } from '../../../mesh/spiffe-id.js'
 import { isDevRoot, splitPem } from '../../../mesh/trust-bundle.js'
 import { formatJoinToken } from '../../../mesh/wire/enrolment.js'
 import { type ManualClock, manualClock } from '../../support/manual-clock.js'
-import { type MemoryLog, memoryLog } from '../../support/memory-log.js'
+import { codeOf, makeTestHome, type TestHome, until } from '../../support/open-test-member.js'
 import { startTestAuthority, type TestAuthority } from '../../support/test-authority.js'
 
-let home: string
-let log: MemoryLog
-let running: Lifecycle[] = []
+let at: TestHome
+const open: TestHome['open'] = (options) => at.open(options)
+const file = (name: string): string => at.file(name)
 
 beforeEach(() => {
-  home = mkdtempSync(path.join(tmpdir(), 'tm-'))
-  log = memoryLog()
+  at = makeTestHome()
 })
-afterEach(async () => {
-  for (const each of running) await stop(each)
-  running = []
-  rmSync(home, { recursive: true, force: true })
-})
-
-async function stop(lifecycle: Lifecycle): Promise<void> {
-  lifecycle.stop()
-  await lifecycle.done()
-  running = running.filter((each) => each !== lifecycle)
-}
-
-interface Opened extends Member {
-  stop(): Promise<void>
-}
-
-async function open(options: Partial<MemberOptions> = {}): Promise<Opened> {
-  const lifecycle = openLifecycle()
-  running.push(lifecycle)
-  const member = await openMember({
-    home,
-    kind: 'agent',
-    name: parseAgentName('planner'),
-    instance: null,
-    enrolBy: null,
-    dev: true,
-    clock: systemClock,
-    log,
-    lifecycle,
-    feedMaxStalenessMs: 600_000,
-    ...options,
-  })
-  return { ...member, stop: () => stop(lifecycle) }
-}
-
-async function codeOf(failing: Promise<unknown>): Promise<string> {
-  try {
-    await failing
-  } catch (error) {
-    if (isMeshError(error)) return error.code
-    throw error
-  }
-  throw new Error('it succeeded')
-}
+afterEach(() => at[Symbol.asyncDispose]())
 
 const byToken = (ca: TestAuthority, name = 'planner') => ({ enrolBy: { token: ca.token('agent', name) } })
-const file = (name: string): string => path.join(home, 'agents', 'planner', name)
-
-async function until(what: string, isSo: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000
-  while (!isSo()) {
-    if (performance.now() > deadline) throw new Error(`not within 10 s: ${what}`)
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-}
 
 /** Advances in steps, letting sockets and promises breathe, until it is so. */
 async function advanceUntil(clock: ManualClock, stepMs: number, isSo: () => boolean): Promise<void> {
@@ -215,6 +157,33 @@ describe('enrolment by token', () => {
   })
 })
 
+describe('enrolment over the admin socket', () => {
+  it('needs no token', async () => {
+    await using ca = await startTestAuthority()
+    const adminSocket = path.join(at.home, 'admin.sock')
+    await ca.openAdminSocket(adminSocket)
+    const member = await open({ enrolBy: { adminSocket } })
+    expect(member.id).toBe('spiffe://acme.internal/agent/planner')
+    expect(ca.requests.map((each) => each.path)).toEqual(['/v1/enrol-local'])
+    expect(Object.keys(ca.requests[0]?.body ?? {}).sort()).toEqual(['csrPem', 'instanceId', 'kind', 'name'])
+  })
+
+  it('serves a collector, whose state stands by itself', async () => {
+    await using ca = await startTestAuthority()
+    const adminSocket = path.join(at.home, 'admin.sock')
+    await ca.openAdminSocket(adminSocket)
+    const name = parseAgentName('main')
+    const member = await open({ enrolBy: { adminSocket }, kind: 'collector', name })
+    expect(member.id).toBe('spiffe://acme.internal/collector/main')
+    expect(member.dir).toBe(path.join(at.home, 'collector'))
+  })
+
+  it('says so when no CA runs there', async () => {
+    const adminSocket = path.join(at.home, 'admin.sock')
+    expect(await codeOf(open({ enrolBy: { adminSocket } }))).toBe('CA_ADMIN_UNREACHABLE')
+  })
+})
+
 describe('an enrolled member', () => {
   it('opens again without a token and keeps its instance', async () => {
     await using ca = await startTestAuthority()
@@ -280,7 +249,7 @@ describe('an enrolled member', () => {
       sentAt: 0,
       changes: [{ kind: 'bundles', bundles: [] }],
     })
-    await log.line('feed.lost')
+    await member.log.line('feed.lost')
     expect(member.world.current().bundles.size).toBe(1)
   })
 })
@@ -311,7 +280,7 @@ describe('renewal', () => {
     ca.behaviour.loseAnswers = 1
     const renewals = () => ca.requests.filter((each) => each.path === '/v1/renew')
     await advanceUntil(clock, 60_000, () =>
-      log.lines.some(({ event }) => event === 'identity.renewal-failed'),
+      member.log.lines.some(({ event }) => event === 'identity.renewal-failed'),
     )
     expect(member.credentials.current().svid.serial).toBe(before)
     const key = readFileSync(file('key.next.pem'), 'utf8')
