@@ -27,7 +27,11 @@ describe('a sidecar with a real CA', () => {
     for (const sidecar of running.splice(0)) await sidecar.stop()
   })
 
-  const start = async (ca: TestCa, name: string, chosen: Partial<SidecarConfig> = {}): Promise<RunningSidecar> => {
+  const start = async (
+    ca: TestCa,
+    name: string,
+    chosen: Partial<SidecarConfig> = {},
+  ): Promise<RunningSidecar> => {
     const sidecar = await startSidecar({
       home: ca.home,
       agent: parseAgentName(name),
@@ -76,7 +80,11 @@ describe('a sidecar with a real CA', () => {
     const ready = await request(`http://127.0.0.1:${planner.ports.admin}/readyz`)
     expect(ready.status).toBe(200)
 
-    const revoked = await ca.admin('POST', '/v1/revocations', { kind: 'agent', name: 'planner', waitMs: 5000 })
+    const revoked = await ca.admin('POST', '/v1/revocations', {
+      kind: 'agent',
+      name: 'planner',
+      waitMs: 5000,
+    })
     expect(revoked.json).toMatchObject({ missing: [] })
     expect(await events.over).toBe('broken')
     const refused = await until('SELF_REVOKED', async () => {
