@@ -3,7 +3,6 @@
 
 import { X509Certificate } from 'node:crypto'
 import https from 'node:https'
-import type { DetailedPeerCertificate } from 'node:tls'
 import type { EncodedRecord } from '../../host/audit-layout.js'
 import type { Clock } from '../../host/clock.js'
 import { requestJson, type Target } from '../../host/http-client.js'
@@ -11,7 +10,9 @@ import { TLS_FLOOR } from '../../host/tls.js'
 import type { World, WorldHolder } from '../../member/control/world.js'
 import type { Credentials } from '../../member/identity/credentials.js'
 import { isMeshError } from '../../mesh/errors.js'
+import { covers } from '../../mesh/revocation.js'
 import { meaningOf, type SpiffeId } from '../../mesh/spiffe-id.js'
+import type { Svid } from '../../mesh/svid.js'
 import { verifyPeer } from '../../mesh/verify-peer.js'
 import { READ_SHIP_ACK, type Shipment } from '../../mesh/wire/audit.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
@@ -36,37 +37,10 @@ export interface CollectorClientOptions {
 const TIMEOUT_MS = 15_000
 const MAX_CHAIN = 8
 
-export function openCollectorClient({ credentials, world, clock }: CollectorClientOptions): CollectorClient {
-  const closing = new AbortController()
-  let agent = openAgent()
+export function openCollectorClient(options: CollectorClientOptions): CollectorClient {
+  const { world } = options
+  const connection = openConnection(options)
   let turn = 0
-  // A connection was judged in the world, and with the identity, of its beginning.
-  const renew = (): void => {
-    agent.destroy()
-    agent = openAgent()
-  }
-  credentials.onRotate(renew)
-  world.onChange((now, before) => {
-    if (now.revocations !== before.revocations || now.bundles !== before.bundles) renew()
-    return 0
-  })
-
-  const target = (endpoint: Endpoint): Target => {
-    const { keyPem, chainPem } = credentials.current()
-    const roots = world.current().bundles.get(world.current().trustDomain)?.roots ?? []
-    return {
-      ...TLS_FLOOR,
-      host: endpoint.host,
-      port: endpoint.port,
-      agent,
-      signal: closing.signal,
-      key: keyPem,
-      cert: chainPem,
-      ca: roots.map((root) => root.toString()),
-      checkServerIdentity: (_host, presented) =>
-        whyNot(presented as DetailedPeerCertificate, endpoint.id, world.current(), clock.now()),
-    }
-  }
 
   const ask = async (ledgerId: string, shipment: Shipment | null): Promise<number> => {
     const endpoints = collectorsIn(world.current())
@@ -81,7 +55,7 @@ export function openCollectorClient({ credentials, world, clock }: CollectorClie
     }
     try {
       const ack = await requestJson(
-        target(endpoint),
+        connection.to(endpoint),
         shipment === null
           ? { ...common, method: 'GET', path }
           : { ...common, method: 'POST', path: `${path}/records`, body: shipment },
@@ -101,6 +75,55 @@ export function openCollectorClient({ credentials, world, clock }: CollectorClie
         firstSeq,
         records: records.map(({ encoding, bytes }) => ({ encoding, bytes: bytes.toString('base64') })),
       }),
+    close: () => connection.close(),
+  }
+}
+
+interface Connection {
+  /** How to reach that endpoint, and nobody else there. */
+  to(endpoint: Endpoint): Target
+  close(): void
+}
+
+function openConnection({ credentials, world, clock }: CollectorClientOptions): Connection {
+  const closing = new AbortController()
+  let agent = openAgent()
+  /** Whom the last connection led to. */
+  let judged: Svid | undefined
+  const renew = (): void => {
+    agent.destroy()
+    agent = openAgent()
+  }
+  credentials.onRotate(renew)
+  world.onChange((now, before) => {
+    const isCondemned = judged !== undefined && covers(now.revocations, judged)
+    if (isCondemned || now.bundles !== before.bundles) renew()
+    return isCondemned ? 1 : 0
+  })
+  return {
+    to({ host, port, id }) {
+      const { keyPem, chainPem } = credentials.current()
+      const roots = world.current().bundles.get(world.current().trustDomain)?.roots ?? []
+      return {
+        ...TLS_FLOOR,
+        host,
+        port,
+        agent,
+        signal: closing.signal,
+        key: keyPem,
+        cert: chainPem,
+        ca: roots.map((root) => root.toString()),
+        // Node calls this only after its own verification found nothing.
+        checkServerIdentity(_host, presented) {
+          try {
+            judged = judge(presented, id, world.current(), clock.now())
+            return undefined
+          } catch (error) {
+            return error instanceof Error ? error : new Error('not judged')
+          }
+        },
+      }
+    },
     close() {
       closing.abort()
       agent.destroy()
@@ -118,26 +141,16 @@ function collectorsIn(world: World): Endpoint[] {
     .flatMap(([, endpoints]) => endpoints)
 }
 
-/** Node calls this only after its own verification found nothing. */
-function whyNot(
-  presented: DetailedPeerCertificate,
-  exactly: SpiffeId,
-  { bundles, revocations }: World,
-  now: number,
-): Error | undefined {
-  try {
-    const chain = chainOf(presented)
-    verifyPeer({ chain, tlsAuthorized: true, bundles, revocations, expected: { exactly }, now })
-    return undefined
-  } catch (error) {
-    return error instanceof Error ? error : new Error('not judged')
-  }
-}
-
 /** What Node's types leave out: a chain may end without its root. */
 interface Presented {
   readonly raw: Buffer
   readonly issuerCertificate?: Presented
+}
+
+function judge(presented: Presented, exactly: SpiffeId, world: World, now: number): Svid {
+  const { bundles, revocations } = world
+  const chain = chainOf(presented)
+  return verifyPeer({ chain, tlsAuthorized: true, bundles, revocations, expected: { exactly }, now })
 }
 
 function chainOf(presented: Presented): X509Certificate[] {

@@ -282,6 +282,20 @@ test('a server that is not the collector gets nothing', async () => {
   expect(home).not.toBe(other)
 })
 
+test('a collector that is revoked gets nothing more, and its connection is cut', async () => {
+  const { home, member } = await mesh()
+  const { recorder, log } = startAuditing(member)
+  const collector = await startCollector(home)
+  const endpoint = collectorAt(hierarchy, '127.0.0.1', collector.address.port)
+  show(member.world, viewOf(hierarchy, { endpoints: [endpoint] }))
+  await record(recorder, 1)
+  await until('1 call there', () => callsAt(home) === 1)
+  expect(show(member.world, viewOf(hierarchy, { endpoints: [endpoint], revokedIds: [endpoint.id] }))).toBe(1)
+  await record(recorder, 1)
+  await until('refused', () => log.lines.some(({ fields }) => fields['code'] === 'PEER_REVOKED'))
+  expect(callsAt(home)).toBe(1)
+})
+
 test('one home has one collector, and a port that is taken is named', async () => {
   const { home } = await mesh()
   const collector = await startCollector(home)

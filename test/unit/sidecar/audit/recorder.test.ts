@@ -380,3 +380,44 @@ test('after close nothing is recorded and nothing thrown but AUDIT_UNAVAILABLE',
   recorder.note('rotated', 'late')
   await expect(recorder.decided(decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
 })
+
+test('a long call is closed after a crash although thousands came and went since', async () => {
+  using scratch = scratchDir()
+  using copy = scratchDir()
+  const { recorder, clock } = setup(scratch.dir)
+  const long = decidedCall()
+  await recorder.decided(long)
+  for (let turn = 0; turn < 40; turn += 1) {
+    const calls = Array.from({ length: 30 }, () => decidedCall())
+    await Promise.all(calls.map((call) => recorder.decided(call)))
+    for (const call of calls) recorder.ended(endedCall(call))
+  }
+  clock.advance(25)
+  copyLedger(scratch.dir, copy.dir)
+  await recorder.close()
+  const next = setup(copy.dir)
+  next.clock.advance(25)
+  const unknown = callsIn(copy.dir).filter(({ outcome }) => outcome === 'unknown')
+  expect(unknown.map(({ callId }) => callId)).toEqual([long.callId])
+  await next.recorder.close()
+})
+
+test('a start reads only what came after the last call that was open', async () => {
+  using scratch = scratchDir()
+  using copy = scratchDir()
+  const { recorder, clock } = setup(scratch.dir)
+  for (let turn = 0; turn < 40; turn += 1) {
+    const calls = Array.from({ length: 30 }, () => decidedCall())
+    await Promise.all(calls.map((call) => recorder.decided(call)))
+    for (const call of calls) recorder.ended(endedCall(call))
+  }
+  clock.advance(25)
+  copyLedger(scratch.dir, copy.dir)
+  await recorder.close()
+  const db = new Database(path.join(copy.dir, 'ledger.db'), { readonly: true })
+  const { settled_seq: settled } = db.prepare('SELECT settled_seq FROM run').get() as { settled_seq: number }
+  const { length } = db.prepare('SELECT count(*) AS length FROM record').get() as { length: number }
+  db.close()
+  expect(settled).toBeLessThanOrEqual(length)
+  expect(length - settled).toBeLessThan(1200)
+})
