@@ -1,5 +1,5 @@
-// The feed to members (mesh/wire/feed.ts): one WebSocket an instance. Sends what world.ts says in the order it says it; takes
-// acknowledgements and announcements. The only file of the CA that knows WebSockets. A member that does not read is dropped.
+// The sockets of the feed to members: one WebSocket an instance, heartbeats, bounds, endings. The only file of the CA that knows
+// WebSockets; what is said on them is in feed-session.ts. A member that does not read, or asks too much, is dropped.
 
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -7,27 +7,11 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import type { Clock, Timer } from '../host/clock.js'
 import { errorFields, type Log } from '../host/log.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
-import {
-  type Change,
-  FEED_FRAME_MAX_BYTES,
-  FEED_HEARTBEAT_MS,
-  FEED_PROTOCOL,
-  type FromCa,
-  type FromMember,
-  readFromMember,
-} from '../mesh/wire/feed.js'
-import type { Acknowledgements } from './acknowledgements.js'
-import type { Endpoints } from './endpoints.js'
+import { FEED_FRAME_MAX_BYTES, FEED_HEARTBEAT_MS, FEED_PROTOCOL, type FromCa } from '../mesh/wire/feed.js'
+import { receive, type Session, type SessionOptions, tell } from './feed-session.js'
 import type { Certificate } from './store/model.js'
-import type { CaWorld, Move } from './world.js'
 
-export interface FeedOptions {
-  readonly world: CaWorld
-  readonly endpoints: Endpoints
-  readonly acknowledgements: Acknowledgements
-  /** Judges the certificate again, against the store. @throws MeshError PEER_REVOKED */
-  readonly admit: (certificate: Certificate) => Promise<Certificate>
-  readonly clock: Clock
+export interface FeedOptions extends SessionOptions {
   readonly log: Log
 }
 
@@ -50,16 +34,12 @@ export interface Upgrade {
 
 interface Connection {
   readonly ws: WebSocket
-  readonly member: Certificate
-  readonly source: string
-  /** The epoch that the member was told of last; null before its hello was answered. */
-  told: number | null
-  /** What it was told of endpoints, to tell again only what is new. */
-  endpoints: string
+  readonly session: Session
   /** Heartbeats since it last gave a sign of life. */
   silent: number
-  /** What it may still ask for until the next refill. */
-  budget: number
+  /** Its frames are obeyed one after the other. */
+  tail: Promise<void>
+  queued: number
   readonly expiry: Timer
 }
 
@@ -71,13 +51,17 @@ const BEAT_MS = FEED_HEARTBEAT_MS * 0.8
 const SILENT_BEATS_MAX = 3
 /** Frames of a member that cost the CA work (all but acknowledgements), a heartbeat. */
 const REQUESTS_A_BEAT = 20
+/** Frames of one member that wait for their turn. */
+const QUEUED_MAX = 256
 const CLOSE_GRACE_MS = 1000
 /** WebSocket close codes: 1001 and 1008 of RFC 6455 §7.4.1, and of our own. */
-const CLOSE = { away: 1001, policy: 1008, revoked: 4403, expired: 4401, replaced: 4409 } as const
+const CLOSE = { away: 1001, policy: 1008, expired: 4401, revoked: 4403, replaced: 4409 } as const
 
 export function openFeed(options: FeedOptions): Feed {
-  const { world, clock, log } = options
-  const connections = new Map<string, Connection>()
+  const { world, clock, log, endpoints } = options
+  // one feed an instance, and one more that has not said hello yet: after a rotation the next is up before the last one ends
+  const live = new Map<string, Connection>()
+  const waiting = new Map<string, Connection>()
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -86,203 +70,143 @@ export function openFeed(options: FeedOptions): Feed {
     handleProtocols: (offered) => (offered.has(FEED_PROTOCOL) ? FEED_PROTOCOL : false),
   })
   world.onMove((move) => {
-    for (const connection of connections.values()) tell(options, connection, move)
+    for (const { ws, session } of live.values())
+      if (tell(options, session, move) === 'condemned') end(clock, ws, CLOSE.revoked, 'PEER_REVOKED')
   })
   let closing: Promise<unknown> | undefined
   let beat: Timer
   const beating = (): void => {
-    for (const connection of connections.values()) heartbeat(options, connection)
+    for (const connection of [...live.values(), ...waiting.values()]) heartbeat(options, connection)
     beat = clock.after(BEAT_MS, beating)
   }
   beat = clock.after(BEAT_MS, beating)
 
+  const greeted = (connection: Connection): void => {
+    const { instanceId, id } = connection.session.member
+    if (waiting.get(instanceId) !== connection) return
+    waiting.delete(instanceId)
+    place(clock, live, connection)
+    log.info('feed.connected', { id, instanceId, source: connection.session.source })
+  }
+  const gone = (connection: Connection): void => {
+    const { instanceId, id } = connection.session.member
+    connection.expiry.cancel()
+    if (waiting.get(instanceId) === connection) waiting.delete(instanceId)
+    if (live.get(instanceId) !== connection) return
+    live.delete(instanceId)
+    endpoints.lost(instanceId)
+    log.info('feed.disconnected', { id, instanceId })
+  }
+
   return {
     accept({ request, socket, head, source }, member) {
       server.handleUpgrade(request, socket, head, (ws) => {
-        const connection = connect(options, ws, { member, source })
-        const { instanceId } = member
-        const previous = connections.get(instanceId)
-        connections.set(instanceId, connection)
-        if (previous !== undefined) end(clock, previous.ws, CLOSE.replaced, 'replaced')
-        ws.on('close', () => {
-          connection.expiry.cancel()
-          if (connections.get(instanceId) !== connection) return
-          connections.delete(instanceId)
-          options.endpoints.lost(instanceId)
-          log.info('feed.disconnected', { id: member.id, instanceId })
-        })
-        log.info('feed.connected', { id: member.id, instanceId, source })
+        const connection = connect(options, ws, { member, source, greeted })
+        place(clock, waiting, connection)
+        ws.on('close', () => gone(connection))
       })
     },
-    connected: () => new Set(connections.keys()),
+    connected: () => new Set(live.keys()),
     close: async () => {
       beat.cancel()
-      closing ??= Promise.all([...connections.values()].map(({ ws }) => ended(clock, ws)))
+      closing ??= Promise.all([...live.values(), ...waiting.values()].map(({ ws }) => ended(clock, ws)))
       await closing
     },
   }
 }
 
-function connect(
-  options: FeedOptions,
-  ws: WebSocket,
-  { member, source }: { member: Certificate; source: string },
-): Connection {
-  const { clock, log, world } = options
-  const expiry = clock.after(member.notAfter - clock.now(), () => end(clock, ws, CLOSE.expired, 'expired'))
+/** Puts the connection in its instance's place; what was there ends. */
+function place(clock: Clock, places: Map<string, Connection>, connection: Connection): void {
+  const { instanceId } = connection.session.member
+  const previous = places.get(instanceId)
+  places.set(instanceId, connection)
+  if (previous !== undefined) end(clock, previous.ws, CLOSE.replaced, 'replaced')
+}
+
+interface Caller {
+  readonly member: Certificate
+  readonly source: string
+  readonly greeted: (connection: Connection) => void
+}
+
+function connect(options: FeedOptions, ws: WebSocket, { member, source, greeted }: Caller): Connection {
+  const { clock, log } = options
   const connection: Connection = {
     ws,
-    member,
-    source,
-    told: null,
-    endpoints: '',
+    session: {
+      member,
+      source,
+      send: (frame) => send(log, connection, frame),
+      greeted: () => greeted(connection),
+      told: null,
+      endpoints: '',
+      budget: REQUESTS_A_BEAT,
+    },
     silent: 0,
-    budget: REQUESTS_A_BEAT,
-    expiry,
+    tail: Promise.resolve(),
+    queued: 0,
+    expiry: clock.after(member.notAfter - clock.now(), () => end(clock, ws, CLOSE.expired, 'expired')),
   }
   ws.on('error', (error) => log.info('feed.error', { id: member.id, ...errorFields(error) }))
   ws.on('pong', () => {
     connection.silent = 0
   })
   ws.on('message', (data, isBinary) => {
-    receive(options, connection, isBinary ? undefined : textOf(data)).catch((error: unknown) => {
-      const problem = asMeshError(error)
-      log[problem.code === 'INTERNAL' ? 'error' : 'warn']('feed.refused', {
-        id: member.id,
-        ...errorFields(problem),
-      })
-      send(options, connection, { type: 'problem', code: problem.code, detail: problem.message })
-      // an announcement that is not allowed leaves the rest of the feed as it was; everything else ends it
-      if (problem.code === 'ENDPOINT_NOT_ALLOWED') return
-      end(clock, ws, problem.code === 'PEER_REVOKED' ? CLOSE.revoked : CLOSE.policy, problem.code)
-    })
+    connection.queued += 1
+    if (connection.queued > QUEUED_MAX) {
+      ws.terminate()
+      return
+    }
+    const text = isBinary ? undefined : textOf(data)
+    connection.tail = connection.tail.then(() => take(options, connection, text))
   })
-  // a word before the hello, so that the member knows the feed is served even if it stays silent itself
-  send(options, connection, { type: 'heartbeat', position: world.position(), sentAt: clock.now() })
   return connection
 }
 
-async function receive(
-  options: FeedOptions,
-  connection: Connection,
-  text: string | undefined,
-): Promise<void> {
-  if (text === undefined) throw new MeshError('WIRE_MALFORMED', 'a feed frame is binary')
-  const frame = readFromMember(text)
-  if (frame === undefined) return
-  connection.silent = 0
-  if (frame.type !== 'ack' && connection.budget-- <= 0)
-    throw new MeshError('WIRE_TOO_LARGE', 'the member asks for more than the feed gives')
-  if (frame.type !== 'hello' && connection.told === null)
-    throw new MeshError('WIRE_MALFORMED', 'a feed begins with hello')
-  await obey(options, connection, frame)
-}
-
-async function obey(options: FeedOptions, connection: Connection, frame: FromMember): Promise<void> {
-  const { endpoints, acknowledgements, world } = options
-  const { member, source } = connection
-  switch (frame.type) {
-    case 'hello':
-      await bringUpToDate(options, connection, frame.position)
-      endpoints.found(member.instanceId)
-      return
-    case 'resync':
-      await bringUpToDate(options, connection, null)
-      return
-    case 'ack': {
-      const { generation, epoch } = world.position()
-      if (frame.position.generation !== generation || frame.position.epoch > epoch)
-        throw new MeshError('WIRE_MALFORMED', 'a position was acknowledged that was never sent')
-      acknowledgements.acknowledge(member.instanceId, frame.position.epoch, frame.cut)
-      return
-    }
-    case 'advertise':
-      await endpoints.announce(member, { host: frame.host, port: frame.port, source })
-      return
-    case 'withdraw':
-      await endpoints.withdraw(member.instanceId)
+/** Obeys one frame; never rejects. */
+async function take(options: FeedOptions, connection: Connection, text: string | undefined): Promise<void> {
+  const { clock, log } = options
+  const { ws, session } = connection
+  connection.queued -= 1
+  if (ws.readyState !== ws.OPEN) return
+  try {
+    if (text === undefined) throw new MeshError('WIRE_MALFORMED', 'a feed frame is binary')
+    connection.silent = 0
+    await receive(options, session, text)
+  } catch (error) {
+    const problem = asMeshError(error)
+    const { code, message: detail } = problem
+    log[code === 'INTERNAL' ? 'error' : 'warn']('feed.refused', {
+      id: session.member.id,
+      ...errorFields(problem),
+    })
+    session.send({ type: 'problem', code, detail })
+    // an announcement that is not allowed leaves the rest of the feed as it was; everything else ends it
+    if (code === 'ENDPOINT_NOT_ALLOWED') return
+    end(clock, ws, code === 'PEER_REVOKED' ? CLOSE.revoked : CLOSE.policy, code)
   }
 }
 
-/**
- * Answers a hello. In the order of changes: what happened before is in the snapshot, what happens later comes as a delta, and a
- * revocation that came between the handshake and here is seen by `admit`.
- */
-function bringUpToDate(
-  options: FeedOptions,
-  connection: Connection,
-  at: { generation: string; epoch: number } | null,
-): Promise<void> {
-  const { world, admit, clock, acknowledgements } = options
-  const { id, instanceId } = connection.member
-  return world.inOrder(async () => {
-    await admit(connection.member)
-    const position = world.position()
-    if (at?.generation === position.generation && at.epoch === position.epoch) {
-      acknowledgements.acknowledge(instanceId, position.epoch, 0)
-      send(options, connection, { type: 'heartbeat', position, sentAt: clock.now() })
-    } else {
-      const view = await world.viewFor(id, clock.now())
-      send(options, connection, { type: 'snapshot', position, sentAt: clock.now(), view })
-    }
-    connection.told = position.epoch
-    connection.endpoints = JSON.stringify(world.endpointsFor(id))
-  })
-}
-
-function tell(options: FeedOptions, connection: Connection, move: Move): void {
-  const { clock } = options
-  if (connection.told === null) return
-  const changes = changesFor(options, connection, move)
-  send(options, connection, {
-    type: 'delta',
-    from: connection.told,
-    position: move.position,
-    sentAt: clock.now(),
-    changes,
-  })
-  connection.told = move.position.epoch
-  const { id, issuer, serial } = connection.member
-  const condemned =
-    move.revoked?.ids.includes(id) === true ||
-    move.revoked?.serials.some((each) => each.serial === serial && each.issuer === issuer) === true
-  if (condemned) end(clock, connection.ws, CLOSE.revoked, 'PEER_REVOKED')
-}
-
-function changesFor({ world }: FeedOptions, connection: Connection, move: Move): Change[] {
-  const { id } = connection.member
-  const changes: Change[] = []
-  if (move.revoked !== null)
-    changes.push({ kind: 'revoke', ids: [...move.revoked.ids], serials: [...move.revoked.serials] })
-  if (move.restored !== null) changes.push({ kind: 'restore', id: move.restored })
-  if (move.policy !== null) changes.push({ kind: 'policy', policy: world.policyFor(id) })
-  if (move.endpointsChanged) {
-    const endpoints = world.endpointsFor(id)
-    const encoded = JSON.stringify(endpoints)
-    if (encoded !== connection.endpoints) changes.push({ kind: 'endpoints', endpoints })
-    connection.endpoints = encoded
-  }
-  return changes
-}
-
-function heartbeat(options: FeedOptions, connection: Connection): void {
-  const { world, clock, log } = options
+function heartbeat({ world, clock, log }: FeedOptions, connection: Connection): void {
+  const { ws, session } = connection
   connection.silent += 1
-  connection.budget = REQUESTS_A_BEAT
+  session.budget = REQUESTS_A_BEAT
   if (connection.silent > SILENT_BEATS_MAX) {
-    log.warn('feed.silent', { id: connection.member.id })
-    connection.ws.terminate()
+    log.warn('feed.silent', { id: session.member.id })
+    ws.terminate()
     return
   }
-  connection.ws.ping()
-  send(options, connection, { type: 'heartbeat', position: world.position(), sentAt: clock.now() })
+  if (ws.readyState === ws.OPEN) ws.ping()
+  // before the hello is answered, a position would only make the member ask again
+  if (session.told !== null)
+    session.send({ type: 'heartbeat', position: world.position(), sentAt: clock.now() })
 }
 
-function send({ log }: FeedOptions, { ws, member }: Connection, frame: FromCa): void {
+function send(log: Log, { ws, session }: Connection, frame: FromCa): void {
   if (ws.readyState !== ws.OPEN) return
   ws.send(JSON.stringify(frame))
   if (ws.bufferedAmount <= BUFFER_MAX_BYTES) return
-  log.warn('feed.slow', { id: member.id, waiting: ws.bufferedAmount })
+  log.warn('feed.slow', { id: session.member.id, waitingBytes: ws.bufferedAmount })
   ws.terminate()
 }
 

@@ -66,12 +66,14 @@ export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<
     return result
   }
   const apply = async (move: Move): Promise<void> => {
+    const announced = move.endpointsChanged ? await store.endpoints() : endpoints
+    // from here on nothing awaits: position, content and what listeners send change together
+    endpoints = announced
     position = move.position
     if (move.policy !== null) {
       policy = move.policy
       compiled = compilePolicy(policy, trustDomain)
     }
-    if (move.endpointsChanged) endpoints = await store.endpoints()
     for (const listener of listeners) listener(move)
   }
   const endpointsFor = (id: SpiffeId): Endpoint[] => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { READ_POLICY_SHOWN, READ_REVOKED } from '../../mesh/wire/admin.js'
+import { READ_AGENT, READ_POLICY_SHOWN, READ_REVOKED } from '../../mesh/wire/admin.js'
 import type { FromCa } from '../../mesh/wire/feed.js'
+import { manualClock } from '../support/manual-clock.js'
 import { answerOf, codeOf, startCa, type TestCa, type TestFeed } from '../support/running-ca.js'
 
 const POLICY = `version: 1
@@ -24,6 +25,20 @@ async function join(
   const feed = await ca.feed(member)
   feed.send({ type: 'hello', position: null, capabilities: [] })
   return { feed, snapshot: await feed.next('snapshot'), instanceId: member.instanceId }
+}
+
+async function endpointsOf(ca: TestCa): Promise<(string | null)[]> {
+  const { instances } = answerOf(await ca.admin('GET', '/v1/agents/tickets'), READ_AGENT)
+  return instances.map(({ endpoint }) => endpoint).filter((endpoint) => endpoint !== null)
+}
+
+/** Resolves when the CA has seen so many feeds end. */
+async function disconnected(ca: TestCa, times: number): Promise<void> {
+  const until = performance.now() + 5000
+  while (ca.log.lines.filter(({ event }) => event === 'feed.disconnected').length < times) {
+    if (performance.now() > until) throw new Error('the feed did not end')
+    await new Promise((resolve) => setImmediate(resolve))
+  }
 }
 
 describe('the feed of the CA', () => {
@@ -108,9 +123,9 @@ describe('the feed of the CA', () => {
     first.send({ type: 'hello', position: null, capabilities: [] })
     const { position } = await first.next('snapshot')
     const second = await ca.feed(member)
-    expect(await first.closed).toBe(4409)
     second.send({ type: 'hello', position, capabilities: [] })
     await second.next('heartbeat')
+    expect(await first.closed).toBe(4409)
     await ca.admin('PUT', '/v1/policy', { yaml: POLICY })
     await ca.admin('PUT', '/v1/policy', { yaml: POLICY })
     const one = await second.next('delta')
@@ -122,6 +137,55 @@ describe('the feed of the CA', () => {
     ])
     second.send({ type: 'resync' })
     expect((await second.next('snapshot')).position).toEqual(two.position)
+  })
+
+  it('takes an announcement that follows the hello at once', async () => {
+    await using ca = await startCa()
+    const feed = await ca.feed(await ca.enrol('planner'))
+    feed.send({ type: 'hello', position: null, capabilities: [] })
+    feed.send({ type: 'advertise', host: null, port: 4100 })
+    const { position } = await feed.next('snapshot')
+    expect((await feed.next('delta')).from).toBe(position.epoch)
+  })
+
+  it('leaves the old feed of an instance open until the new one has said hello', async () => {
+    await using ca = await startCa()
+    const member = await ca.enrol('planner')
+    const old = await ca.feed(member)
+    old.send({ type: 'hello', position: null, capabilities: [] })
+    await old.next('snapshot')
+    const next = await ca.feed(member)
+    await ca.admin('PUT', '/v1/policy', { yaml: POLICY })
+    await old.next('delta')
+    next.send({ type: 'hello', position: null, capabilities: [] })
+    await next.next('snapshot')
+    expect(await old.closed).toBe(4409)
+    await ca.admin('PUT', '/v1/policy', { yaml: POLICY })
+    await next.next('delta')
+  })
+
+  it('withdraws the endpoint of a member that is gone, after a grace in which it may come back', async () => {
+    const clock = manualClock()
+    await using ca = await startCa({ clock })
+    await ca.admin('PUT', '/v1/policy', { yaml: POLICY })
+    const planner = await join(ca, 'planner')
+    const member = await ca.enrol('tickets')
+    for (let round = 0; round < 2; round += 1) {
+      const feed = await ca.feed(member)
+      feed.send({ type: 'hello', position: null, capabilities: [] })
+      feed.send({ type: 'advertise', host: null, port: 4100 })
+      await feed.next('snapshot')
+      if (round === 0) await planner.feed.next('delta')
+      feed.close()
+      await feed.closed
+      await disconnected(ca, round + 1)
+      clock.advance(round === 0 ? 7000 : 14_000)
+    }
+    expect((await endpointsOf(ca)).length).toBe(1)
+    clock.advance(2000)
+    const [change] = (await planner.feed.next('delta')).changes
+    expect(change).toEqual({ kind: 'endpoints', endpoints: [] })
+    expect(await endpointsOf(ca)).toEqual([])
   })
 
   it('keeps endpoints over a restart of the CA', async () => {

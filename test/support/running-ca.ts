@@ -69,13 +69,15 @@ export interface TestCa extends AsyncDisposable {
   enrol(name: string, kind?: NamedKind): Promise<TestMember>
   /** A token's secret. */
   mint(name: string, kind?: NamedKind): Promise<string>
-  feed(as: Pick<TestMember, 'keyPem' | 'chainPem'>): Promise<TestFeed>
+  feed(as: Pick<TestMember, 'keyPem' | 'chainPem'>, path?: string): Promise<TestFeed>
   /** Stops the CA and serves the same home again on the same port. */
   restart(): Promise<void>
 }
 
 export interface TestFeed {
   send(frame: FromMember): void
+  /** What no member of ours would send. */
+  sendRaw(data: string | Buffer): void
   /** The next frame of that type, heartbeats and others passed over. */
   next<T extends FromCa['type']>(type: T): Promise<Extract<FromCa, { type: T }>>
   /** Resolves with the close code. */
@@ -154,7 +156,7 @@ export async function startCa(options: { clock?: Clock; leafTtlMs?: number } = {
       const minted = await admin('POST', '/v1/tokens', { kind, name })
       return parseJoinToken(answerOf(minted, READ_TOKEN_MINTED).token).secret
     },
-    feed: (as) => openTestFeed(`wss://127.0.0.1:${running.port}/v1/feed`, memberTls(as)),
+    feed: (as, where = '/v1/feed') => openTestFeed(`wss://127.0.0.1:${running.port}${where}`, memberTls(as)),
     restart: async () => {
       const { port } = running
       await running.close()
@@ -243,6 +245,7 @@ function openTestFeed(url: string, tls: RequestOptions): Promise<TestFeed> {
     ws.on('open', () =>
       resolve({
         send: (frame) => ws.send(JSON.stringify(frame)),
+        sendRaw: (data) => ws.send(data),
         next,
         closed,
         pause: () => ws.pause(),
