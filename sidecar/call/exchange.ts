@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import type { Framing } from '../http1/head.js'
+import { dropRest } from './linger.js'
 import type { CallClock, Ending } from './outcome.js'
 import type { Upstream } from './upstream.js'
 
@@ -63,9 +64,6 @@ export function mayRepeat(
 ): boolean {
   return isStale && head.framing.kind === 'none' && IDEMPOTENT.has(head.method) && !response.destroyed
 }
-
-/** After an answer that came before its request was whole, the rest of the request is read and dropped for this long. */
-const LINGER_MS = 2000
 
 class Exchange {
   private readonly options: ExchangeOptions
@@ -207,7 +205,7 @@ class Exchange {
     const { request, response, upstream } = this.options
     response.off('close', this.onNearClosed)
     if (outcome !== 'completed' || !upstream.request.writableFinished) upstream.destroy()
-    if (!request.complete) this.dropRest()
+    if (!request.complete) dropRest(request, this.options.clock)
     this.settle({
       outcome: outcome === 'completed' && this.denied !== null ? 'failed' : outcome,
       reason,
@@ -216,14 +214,6 @@ class Exchange {
       bytesOut: this.bytesOut,
       error,
       isStale,
-    })
-  }
-
-  private dropRest(): void {
-    const { request, clock } = this.options
-    request.resume()
-    clock.after(LINGER_MS, () => {
-      if (!request.complete) request.socket.destroy()
     })
   }
 

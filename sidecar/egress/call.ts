@@ -11,6 +11,7 @@ import { checkStanding } from '../call/authorize.js'
 import { newCallId } from '../call/call-id.js'
 import { type AnswerHead, type Exchanged, exchange, mayRepeat } from '../call/exchange.js'
 import { headOfAnswer, headToMesh } from '../call/headers.js'
+import { dropRest } from '../call/linger.js'
 import { type Account, endedWith, openAccount } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { traceOf } from '../call/trace.js'
@@ -65,6 +66,7 @@ export async function callOut(parts: Parts, pools: Pools, outbound: Outbound): P
     await call.run()
   } catch (error) {
     const problem = asMeshError(error)
+    dropRest(outbound.arrived.request, parts.clock)
     const status = answerProblem(outbound.arrived.response, problem, { extras: { callId } })
     account.ended(endedWith(problem.code, status))
     if (problem.code === 'INTERNAL') throw error

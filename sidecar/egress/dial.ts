@@ -54,19 +54,29 @@ export function dial(parts: Parts, place: Place, secureContext: SecureContext): 
       socket.destroy(new Error(`no connection within ${parts.limits.connectTimeoutMs} ms`)),
     )
     const fail = (error: MeshError): void => {
-      deadline.cancel()
+      settle()
       reject(error)
       socket.destroy()
     }
-    socket.on('error', (error: NodeJS.ErrnoException) => fail(failureOf(parts, place, error)))
-    socket.once('close', () =>
-      fail(new MeshError('CALLEE_UNREACHABLE', `${place.id} closed the connection in the handshake`)),
-    )
-    socket.once('secureConnect', () => {
+    const onError = (error: NodeJS.ErrnoException): void => fail(failureOf(parts, place, error))
+    const onClose = (): void =>
+      fail(new MeshError('CALLEE_UNREACHABLE', `${place.id} closed the connection in the handshake`))
+    const settle = (): void => {
       deadline.cancel()
+      socket.off('close', onClose).off('error', onError)
+      // What breaks later is told to whoever uses the connection.
+      socket.on('error', () => socket.destroy())
+    }
+    socket.on('error', onError)
+    socket.once('close', onClose)
+    socket.once('secureConnect', () => {
       const refusal = judge(parts, place, socket)
-      if (refusal === undefined) resolve(socket)
-      else fail(refusal)
+      if (refusal !== undefined) {
+        fail(refusal)
+        return
+      }
+      settle()
+      resolve(socket)
     })
   })
 }

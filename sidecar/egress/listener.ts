@@ -8,6 +8,7 @@ import { errorFields } from '../../host/log.js'
 import { asMeshError, type MeshError } from '../../mesh/errors.js'
 import type { AgentName } from '../../mesh/spiffe-id.js'
 import { isIdentityField } from '../call/headers.js'
+import { dropRest } from '../call/linger.js'
 import { answerOnSocket, answerProblem } from '../call/problem-answer.js'
 import { type Arrived, HTTP1_LIMITS, remoteAddressOf, serveHttp1 } from '../http1/server.js'
 import type { Parts } from '../parts.js'
@@ -92,7 +93,7 @@ function serve(
     const problem = asMeshError(error)
     if (problem.code === 'INTERNAL') parts.log.error('egress.bug', errorFields(problem))
     refused(problem, request.socket)
-    if (!request.complete) response.shouldKeepAlive = false
+    dropRest(request, parts.clock)
     answerProblem(response, problem)
   }
 }

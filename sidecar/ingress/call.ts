@@ -13,6 +13,7 @@ import { authorize, type CallDecision, type CallDenial } from '../call/authorize
 import { newCallId } from '../call/call-id.js'
 import { type AnswerHead, type Exchanged, exchange, mayRepeat } from '../call/exchange.js'
 import { headOfAnswer, headToApp } from '../call/headers.js'
+import { dropRest } from '../call/linger.js'
 import { type Account, endedWith, openAccount } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { openReplayGuard, REPLAY_LIMITS, type ReplayGuard } from '../call/replay.js'
@@ -55,7 +56,7 @@ export function openInbound(
       const problem = asMeshError(error)
       if (problem.code === 'INTERNAL') parts.log.error('ingress.bug', errorFields(problem))
       refused(problem, request.socket)
-      if (!request.complete) response.shouldKeepAlive = false
+      dropRest(request, parts.clock)
       answerProblem(response, problem, {
         fields: { [TROTH_CALL]: formatReply({ id: claimedId(arrived), denied: problem.code }) },
       })
@@ -107,17 +108,17 @@ async function callIn(parts: Parts, app: App | null, inbound: Inbound): Promise<
     const decision = decideCall(parts, inbound)
     await account.decided(recordOf(parts, inbound, { decision, trace }))
     if (decision.verdict === 'deny') {
-      deny(inbound, decision, account)
+      deny(parts, inbound, decision, account)
       return
     }
     if (app === null) throw new MeshError('APP_MISSING', `${parts.id} runs without an app`)
     const head = appHead(parts, inbound, { app, trace, permit: decision })
     const exchanged = await sendToApp(parts, app, inbound, head)
     if (exchanged.error === null) account.ended(exchanged)
-    else account.ended({ ...exchanged, status: answer(inbound, exchanged.error) })
+    else account.ended({ ...exchanged, status: answer(parts, inbound, exchanged.error) })
   } catch (error) {
     const problem = asMeshError(error)
-    account.ended(endedWith(problem.code, answer(inbound, problem)))
+    account.ended(endedWith(problem.code, answer(parts, inbound, problem)))
     if (problem.code === 'INTERNAL') throw error
   }
 }
@@ -154,7 +155,7 @@ function recordOf(
   }
 }
 
-function deny(inbound: Inbound, denial: CallDenial, account: Account): void {
+function deny(parts: Parts, inbound: Inbound, denial: CallDenial, account: Account): void {
   const { code, detail, scope, suggestion } = denial
   const error = new MeshError(code, detail)
   const extras = {
@@ -162,12 +163,12 @@ function deny(inbound: Inbound, denial: CallDenial, account: Account): void {
     ...(scope === null ? {} : { missing: scope }),
     ...(suggestion === null ? {} : { policy: suggestion }),
   }
-  account.ended(endedWith(code, answer(inbound, error, extras)))
+  account.ended(endedWith(code, answer(parts, inbound, error, extras)))
 }
 
-function answer({ arrived, callId }: Inbound, error: MeshError, extras = {}): number {
+function answer(parts: Parts, { arrived, callId }: Inbound, error: MeshError, extras = {}): number {
   const { request, response } = arrived
-  if (!request.complete) response.shouldKeepAlive = false
+  dropRest(request, parts.clock)
   return answerProblem(response, error, {
     extras: { callId, ...extras },
     fields: { [TROTH_CALL]: formatReply({ id: callId, denied: error.code }) },
