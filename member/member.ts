@@ -66,9 +66,14 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     const door = (current: typeof identity) =>
       memberDoor(caPeerOf(world, credentials.instance(), clock), current)
     const feed = openFeed({ door, credentials, world, clock, log })
-    lifecycle.defer('member state', () => state.release())
-    lifecycle.run('feed', (signal) => feed.run(signal))
-    lifecycle.run('renewal', (signal) => keepRenewed({ state, credentials, world, clock, log }, signal))
+    lifecycle.run('member', async (signal) => {
+      try {
+        await Promise.all([feed.run(signal), keepRenewed({ state, credentials, world, clock, log }, signal)])
+      } finally {
+        // not before: a renewal on its way still writes here
+        state.release()
+      }
+    })
     const { id } = identity.svid
     return { id, instanceId: instance.instanceId, dir: state.dir, credentials, world, feed }
   } catch (error) {

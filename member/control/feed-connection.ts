@@ -20,7 +20,7 @@ import type { CaTls } from '../identity/ca-client.js'
 
 export interface FeedConnection {
   readonly send: (frame: FromMember) => void
-  /** As `send`; resolves when it has left this process, or cannot. */
+  /** As `send`; resolves when it has left this process, cannot, or has not within a second. */
   readonly flush: (frame: FromMember) => Promise<void>
   /** Ends it: politely, and by force a second later. */
   readonly close: () => void
@@ -43,6 +43,7 @@ export interface Dial {
 
 const HANDSHAKE_MS = 10_000
 const CLOSE_MS = 1000
+const FLUSH_MS = 1000
 /** Two heartbeats and a half. */
 const SILENCE_MS = FEED_HEARTBEAT_MS * 2.5
 const MAX_PROBLEM_BYTES = 64 * 1024
@@ -122,7 +123,11 @@ function openConnection(socket: WebSocket, { clock, onAlarm, onFrame }: Dial): F
     send: (frame) => socket.send(JSON.stringify(frame)),
     flush: (frame) =>
       new Promise((resolve) => {
-        socket.send(JSON.stringify(frame), () => resolve())
+        const timer = clock.after(FLUSH_MS, resolve)
+        socket.send(JSON.stringify(frame), () => {
+          timer.cancel()
+          resolve()
+        })
       }),
     close() {
       closing = true
