@@ -72,7 +72,8 @@ export function reportOf(
   const hint = spell(error.hint, calling)
   const { exit: code } = ERRORS[error.code]
   if (form === 'json') return { lines: [JSON.stringify({ ...problemOf(error), hint })], code }
-  const lines = [`error: ${spell(error.message, calling)} (${error.code})`, `hint: ${hint}`]
+  const message = spell(error.message, calling).replaceAll('\n', '; ')
+  const lines = [`error: ${message} (${error.code})`, `hint: ${hint}`]
   if (error.code === 'INTERNAL' && error.cause instanceof Error)
     lines.push(error.cause.stack ?? error.cause.message)
   return { lines, code }

@@ -147,8 +147,8 @@ function outcomeOf({ outcome, reason }: AuditRow, denied: boolean): string {
 
 function sidesOf(ingress: AuditRow | undefined, egress: AuditRow | undefined): string {
   if (ingress !== undefined && egress !== undefined) return 'both'
-  if (ingress === undefined) return 'caller only'
-  return ingress.callerKind === 'foreign' ? 'callee (foreign caller)' : 'callee only'
+  if (ingress === undefined) return 'caller'
+  return ingress.callerKind === 'foreign' ? 'callee (foreign caller)' : 'callee'
 }
 
 function formatMicroseconds(us: number): string {

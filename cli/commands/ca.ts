@@ -52,7 +52,6 @@ async function serve(session: Session, options: ServeOptions): Promise<void> {
     : await readPassphrase(session, options.passphraseFile)
   const lifecycle = openLifecycle()
   stopOnSignals(lifecycle)
-  if (supervised) stopWithParent(session.stdin, lifecycle)
   // loaded when needed: most commands are a message to a running CA and should start at once
   const { serveCa } = await import('../../ca/main.js')
   const ca = await serveCa({
@@ -67,6 +66,7 @@ async function serve(session: Session, options: ServeOptions): Promise<void> {
     log: logOf(session, options.logLevel ?? config.logLevel),
     lifecycle,
   })
+  if (supervised) stopWithParent(session.stdin, lifecycle)
   if (session.json) out.json({ ready: true, address: ca.address, port: ca.port, adminPort: ca.adminPort })
   else out.line(`CA ready at ${ca.address}`)
   await lifecycle.done()

@@ -83,13 +83,15 @@ function readDocument({ home, cwd }: Session, given: string | undefined): { file
   return { file, yaml: readState(file) }
 }
 
-/** Names the file in the errors of a document, whose own messages know only the line. */
+/** Names the file in the errors of a document, whose own messages call every document policy.yaml. */
 function named<T>(file: string, parse: () => T): T {
   try {
     return parse()
   } catch (error) {
     if (isMeshError(error, 'POLICY_MALFORMED'))
-      throw new MeshError('POLICY_MALFORMED', `${file}: ${error.message}`, { cause: error })
+      throw new MeshError('POLICY_MALFORMED', error.message.replaceAll(/^policy\.yaml:/gm, `${file}:`), {
+        cause: error,
+      })
     throw error
   }
 }

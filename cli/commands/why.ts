@@ -70,7 +70,9 @@ function describe(row: AuditRow): string[] {
   return [
     '',
     `${row.direction === 'egress' ? "caller's side" : "callee's side"} (${formatInstant(row.at)})`,
-    ...explained.split('\n').map((line) => `  ${line}`),
+    ...(row.direction === 'egress' && row.decision === 'permit'
+      ? ["  sent: the callee's side decides whether the scope is held"]
+      : explained.split('\n').map((line) => `  ${line}`)),
     ...formatFields([
       ['ended', ended],
       ['caller', certificateOf(row.caller, row.callerSerial, row.callerInstance)],

@@ -82,8 +82,8 @@ describe('a call as people read it', () => {
   })
 
   it('says which side alone recorded it, and when that is as it must be', () => {
-    expect(showCall([EGRESS]).sides).toBe('caller only')
-    expect(showCall([ROW]).sides).toBe('callee only')
+    expect(showCall([EGRESS]).sides).toBe('caller')
+    expect(showCall([ROW]).sides).toBe('callee')
     expect(showCall([{ ...ROW, callerKind: 'foreign' }]).sides).toBe('callee (foreign caller)')
   })
 
