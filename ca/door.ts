@@ -94,6 +94,8 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
     })
   })
   const port = await listen(tcp, { host: options.host, port: options.port, flag: '--ca-port' })
+  // accepting can fail while it runs (too many open files); the door stays
+  tcp.on('error', (error) => log.error('ca.door', errorFields(error)))
   return {
     port,
     setIdentity(identity) {

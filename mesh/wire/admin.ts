@@ -36,7 +36,10 @@ export type Status = Read<typeof READ_STATUS>
 /** An address set by the operator for an agent's ingress: the only one, besides its own source address, that it may announce. */
 const address = nullable(text(300))
 
-/** POST /v1/agents registers; GET /v1/agents lists; GET, DELETE /v1/agents/<name>; POST /v1/agents/<name>/restore */
+/**
+ * POST /v1/agents registers, or sets the ttl and address of a registered one; GET /v1/agents lists (every kind); GET, DELETE
+ * /v1/agents/<name>[?kind=]; POST /v1/agents/<name>/restore. Answers are READ_AGENT; DELETE answers READ_REVOKED.
+ */
 export const READ_AGENT_ADD = record({
   kind: withDefault(kind, 'agent'),
   name,
@@ -76,7 +79,7 @@ export type TokenMinted = Read<typeof READ_TOKEN_MINTED>
 
 /** POST /v1/enrol-local: EnrolLocalRequest -> Enrolment (enrolment.ts) */
 
-/** POST /v1/certs issues for a foreign client (the CSR is made by the CLI); GET /v1/certs[?name=] lists; GET /v1/certs/<serial>; DELETE revokes it */
+/** POST /v1/certs issues for a foreign client (the CSR is made by the CLI; answer: Enrolment); GET /v1/certs[?name=] lists; GET /v1/certs/<serial>; DELETE revokes it (READ_REVOKED) */
 export const READ_CERT_ISSUE = record({ name, csrPem: lines(16_384) })
 export type CertIssue = Read<typeof READ_CERT_ISSUE>
 
@@ -121,7 +124,7 @@ export const READ_REVOKED = record({
 })
 export type Revoked = Read<typeof READ_REVOKED>
 
-/** PUT /v1/policy (body: PolicyPush) replaces; GET /v1/policy shows */
+/** PUT /v1/policy (body: PolicyPush) replaces; GET /v1/policy shows; both answer PolicyShown */
 export const READ_POLICY_PUSH = record({ yaml: lines(1024 * 1024) })
 export const READ_POLICY_SHOWN = record({
   version: integer(0),
@@ -146,5 +149,5 @@ export const READ_CAN_ANSWER = record({
 })
 export type CanAnswer = Read<typeof READ_CAN_ANSWER>
 
-/** PUT /v1/address: what tokens and the server certificate carry from now on. */
+/** PUT /v1/address: what tokens and the server certificate carry from now on; answers Status. */
 export const READ_ADDRESS = record({ host: text(255) })
