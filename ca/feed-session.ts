@@ -126,7 +126,11 @@ function changesFor(world: CaWorld, session: Session, move: Move): Change[] {
   if (move.revoked !== null)
     changes.push({ kind: 'revoke', ids: [...move.revoked.ids], serials: [...move.revoked.serials] })
   if (move.restored !== null) changes.push({ kind: 'restore', id: move.restored })
-  if (move.policy !== null) changes.push({ kind: 'policy', policy: world.policyFor(id) })
+  if (move.policy !== null)
+    changes.push(
+      { kind: 'policy', policy: world.policyFor(id) },
+      { kind: 'callees', callees: world.calleesFor(id) },
+    )
   if (move.endpointsChanged) {
     const endpoints = world.endpointsFor(id)
     const encoded = JSON.stringify(endpoints)

@@ -42,6 +42,8 @@ export interface CaWorld {
   /** Everything one member is told; only meaningful inside `inOrder`. */
   viewFor(id: SpiffeId, now: number): Promise<View>
   policyFor(id: SpiffeId): Policy
+  /** The agents that the member holds a grant on. */
+  calleesFor(id: SpiffeId): SpiffeId[]
   endpointsFor(id: SpiffeId): Endpoint[]
   endpoints(): readonly Endpoint[]
   /** Listeners run inside the order, synchronously. */
@@ -76,9 +78,9 @@ export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<
     }
     for (const listener of listeners) listener(move)
   }
+  const calleesFor = (id: SpiffeId): SpiffeId[] => visibleCallees(compiled, id, [...compiled.services.keys()])
   const endpointsFor = (id: SpiffeId): Endpoint[] => {
-    const callees = [...new Set(endpoints.map((endpoint) => endpoint.id))]
-    const visible = new Set(visibleCallees(compiled, id, callees))
+    const visible = new Set(calleesFor(id))
     return endpoints.filter(
       (endpoint) => visible.has(endpoint.id) || meaningOf(endpoint.id).kind === 'collector',
     )
@@ -104,10 +106,12 @@ export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<
         revokedIds: [...ids],
         revokedSerials: [...serials],
         policy: slicePolicy(policy, trustDomain, id),
+        callees: calleesFor(id),
         endpoints: endpointsFor(id),
       }
     },
     policyFor: (id) => slicePolicy(policy, trustDomain, id),
+    calleesFor,
     endpointsFor,
     endpoints: () => endpoints,
     onMove: (listener) => void listeners.push(listener),

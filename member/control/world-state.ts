@@ -33,6 +33,7 @@ export function firstWorld(bundle: TrustBundle): WorldState {
       revocations: revocationsOf([], []),
       policy: compilePolicy(EMPTY_POLICY, trustDomain),
       policyVersion: 0,
+      callees: new Set(),
       endpoints: new Map(),
       position: null,
     },
@@ -52,6 +53,7 @@ export function worldOfView(view: View, position: Position | null, ground: Groun
       revocations: revocationsOf(view.revokedIds, view.revokedSerials),
       policy: compilePolicy(view.policy, trustDomain),
       policyVersion: view.policy.version,
+      callees: new Set(view.callees),
       endpoints: endpointsOf(view.endpoints),
       position,
     },
@@ -69,6 +71,7 @@ export function viewOf({ world, policy }: WorldState): View {
     revokedIds: [...world.revocations.ids],
     revokedSerials: [...world.revocations.serials.values()],
     policy,
+    callees: [...world.callees],
     endpoints: [...world.endpoints.values()].flat(),
   }
 }
@@ -102,6 +105,8 @@ function applyOne({ world, policy }: WorldState, change: Change, ground: Ground)
           policyVersion: change.policy.version,
         },
       }
+    case 'callees':
+      return { policy, world: { ...world, callees: new Set(change.callees) } }
     case 'endpoints':
       return { policy, world: { ...world, endpoints: endpointsOf(change.endpoints) } }
     case 'bundles':

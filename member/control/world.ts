@@ -15,7 +15,9 @@ export interface World {
   readonly policy: CompiledPolicy
   /** Version of the policy; 0 before one was pushed. */
   readonly policyVersion: number
-  /** Where the callees that this member may call (and the collector) are reached. */
+  /** The agents that this member holds a grant on, whether they run or not. */
+  readonly callees: ReadonlySet<SpiffeId>
+  /** Where those of them that run (and the collector) are reached. */
   readonly endpoints: ReadonlyMap<SpiffeId, readonly Endpoint[]>
   /** Where the CA's feed stood; null before the first snapshot ever. */
   readonly position: Position | null

@@ -51,13 +51,17 @@ export type Endpoint = Read<typeof endpoint>
 const bundle = record({ trustDomain: word(parseTrustDomain, 255), rootsPem: lines(262_144) })
 export type WireBundle = Read<typeof bundle>
 
-/** Everything a member's world is made of. `policy` and `endpoints` are the slice for this member. */
+/**
+ * Everything a member's world is made of. `policy`, `callees` and `endpoints` are the slice for this member: its own service; the
+ * agents it holds a grant on, running or not; and where those that run (and the collector) are reached.
+ */
 export const READ_VIEW = record({
   trustDomain: word(parseTrustDomain, 255),
   bundles: listOf(bundle, 64),
   revokedIds: listOf(word(parseSpiffeId), 100_000),
   revokedSerials: listOf(revokedSerial, 1_000_000),
   policy: READ_POLICY,
+  callees: listOf(word(parseSpiffeId), 100_000),
   endpoints: listOf(endpoint, 100_000),
 })
 export type View = Read<typeof READ_VIEW>
@@ -69,6 +73,7 @@ const change = variant('kind', {
   restore: record({ id: word(parseSpiffeId) }),
   /** Replaces the whole slice. */
   policy: record({ policy: READ_POLICY }),
+  callees: record({ callees: listOf(word(parseSpiffeId), 100_000) }),
   endpoints: record({ endpoints: listOf(endpoint, 100_000) }),
   bundles: record({ bundles: listOf(bundle, 64) }),
 })

@@ -2,7 +2,6 @@
 
 import type { World } from '../../member/control/world.js'
 import { MeshError } from '../../mesh/errors.js'
-import { visibleCallees } from '../../mesh/policy/compile.js'
 import { type AgentName, namedId, type SpiffeId } from '../../mesh/spiffe-id.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
 
@@ -19,7 +18,6 @@ export function placesOf(world: World, own: SpiffeId, callee: SpiffeId): readonl
   if (world.revocations.ids.has(callee)) throw new MeshError('PEER_REVOKED', `${callee} was revoked`)
   const places = world.endpoints.get(callee) ?? []
   if (places.length > 0) return places
-  if (visibleCallees(world.policy, own, [callee]).length > 0)
-    throw new MeshError('CALLEE_OFFLINE', `no sidecar of ${callee} is running`)
+  if (world.callees.has(callee)) throw new MeshError('CALLEE_OFFLINE', `no sidecar of ${callee} is running`)
   throw new MeshError('CALLEE_UNKNOWN', `${callee} is not known to ${own}`)
 }

@@ -67,6 +67,17 @@ describe('the feed of the CA', () => {
     })
   })
 
+  it('names the callees that a member holds a grant on, running or not, and follows the policy', async () => {
+    await using ca = await startCa()
+    await ca.admin('PUT', '/v1/policy', { yaml: POLICY })
+    const planner = await join(ca, 'planner')
+    const stranger = await join(ca, 'stranger')
+    expect(planner.snapshot.view.callees).toEqual(['spiffe://acme.internal/agent/tickets'])
+    expect(stranger.snapshot.view.callees).toEqual([])
+    await ca.admin('PUT', '/v1/policy', { yaml: 'version: 1\nagents: []\nservices: []\n' })
+    expect((await planner.feed.next('delta')).changes).toContainEqual({ kind: 'callees', callees: [] })
+  })
+
   it('shows an endpoint to those who hold a grant on it, and the collector to all', async () => {
     await using ca = await startCa()
     await ca.admin('PUT', '/v1/policy', { yaml: POLICY })

@@ -76,6 +76,7 @@ export function viewOf(hierarchy: Hierarchy, changes: Partial<View> = {}): View 
     revokedIds: [],
     revokedSerials: [],
     policy: EMPTY_POLICY,
+    callees: [],
     endpoints: [],
     ...changes,
   }

@@ -18,7 +18,7 @@ import { type Metrics, openMetrics } from '../../host/metrics.js'
 import type { World, WorldHolder, WorldListener } from '../../member/control/world.js'
 import type { Credentials, Identity } from '../../member/identity/credentials.js'
 import type { AuditRecord, Decided, Ended } from '../../mesh/audit-record.js'
-import { compilePolicy } from '../../mesh/policy/compile.js'
+import { compilePolicy, visibleCallees } from '../../mesh/policy/compile.js'
 import { parsePolicy } from '../../mesh/policy/document.js'
 import { covers, revocationsOf } from '../../mesh/revocation.js'
 import { namedId, parseAgentName, type SpiffeId } from '../../mesh/spiffe-id.js'
@@ -94,6 +94,7 @@ export async function startMesh(policy: string = POLICY): Promise<TestMesh> {
     revocations: revocationsOf([], []),
     policy: compilePolicy(parsePolicy(policy), hierarchy.trustDomain),
     policyVersion: 1,
+    callees: new Set(),
     endpoints,
     position: { generation: randomUUID(), epoch: 1 },
   }
@@ -107,7 +108,9 @@ export async function startMesh(policy: string = POLICY): Promise<TestMesh> {
     revoke: (name) => change(() => ({ revocations: revocationsOf([id(name)], []) })),
     async start(name, options = {}) {
       const leaf = options.show ?? (await issueLeaf(hierarchy, id(name), options.leaf))
-      const world = new TestWorld(worlds[0]?.current() ?? first, id(name))
+      const shared = worlds[0]?.current() ?? first
+      const callees = visibleCallees(shared.policy, id(name), [...shared.policy.services.keys()])
+      const world = new TestWorld({ ...shared, callees: new Set(callees) }, id(name))
       worlds.push(world)
       const home = path.join(dir, `${name}${running.length}`)
       const started = await startOne({ name, home, id: id(name), world, leaf, options })

@@ -101,6 +101,7 @@ export async function startTestAuthority(options: AuthorityOptions = {}): Promis
     revokedIds: [],
     revokedSerials: [],
     policy: EMPTY_POLICY,
+    callees: [],
     endpoints: [],
   }
   let address = ''

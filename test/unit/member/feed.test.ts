@@ -125,6 +125,7 @@ describe('the feed', () => {
       revokedIds: [],
       revokedSerials: [],
       policy: { version: 0, agents: [], services: [] },
+      callees: [],
       endpoints: [],
     }
     ca.send({ type: 'snapshot', position: { ...ca.position, epoch: 1 }, sentAt: 0, view })
@@ -144,6 +145,7 @@ describe('the feed', () => {
       revokedIds: [],
       revokedSerials: [],
       policy,
+      callees: [],
       endpoints: [],
     }
     ca.send({ type: 'snapshot', position: { generation, epoch: 0 }, sentAt: 0, view })

@@ -18,6 +18,7 @@ const view = {
       { id: 'agent/a', operations: [{ method: 'GET', path: '/**', scope: 'a:b', line: 6 }], line: 5 },
     ],
   },
+  callees: ['spiffe://acme.internal/agent/a'],
   endpoints: [{ id: 'spiffe://acme.internal/agent/a', instanceId: 'i', host: '127.0.0.1', port: 1 }],
 }
 const frame = (value: unknown): string => JSON.stringify(value)
