@@ -19,12 +19,23 @@ export async function startAgent(
     readonly env: Readonly<Record<string, string | undefined>>
     /** A Ctrl-C reaches the whole foreground group, the agent too: then it is not sent a second time. */
     readonly interruptedByTerminal: boolean
+    /** Waited for before a signal that ends the agent is passed on, so that its calls end first; a second signal does not wait. */
+    readonly beforeEnd: () => Promise<void>
   },
 ): Promise<AgentProcess> {
   const [file = '', ...args] = command
   const child = spawn(file, args, { stdio: 'inherit', env: options.env })
+  let isEnding = false
   const forward = (signal: NodeJS.Signals): void => {
-    if (signal !== 'SIGINT' || !options.interruptedByTerminal) child.kill(signal)
+    if (signal === 'SIGINT' && options.interruptedByTerminal) return
+    const pass = (): void => void child.kill(signal)
+    // SIGHUP makes many programs read their configuration again
+    if (isEnding || signal === 'SIGHUP') {
+      pass()
+      return
+    }
+    isEnding = true
+    options.beforeEnd().then(pass, pass)
   }
   for (const signal of FORWARDED) process.on(signal, forward)
   const exited = new Promise<number>((resolve) => {

@@ -1,23 +1,26 @@
-// How a process of ours lives: its background loops are named, awaited and stopped in reverse order; a signal stops it once.
+// How a process of ours lives: what it opens and the loops it runs have names, and end in reverse order of their registration, one
+// after the other, so that nothing loses what it stands on: a drain still has the feed, the feed still has its state. A signal stops it once.
 
 import { MeshError } from '../mesh/errors.js'
 
 export interface Lifecycle {
-  /** Aborted when the process is to stop. */
+  /** Aborted as soon as the process is to stop. */
   readonly signal: AbortSignal
-  /** Registers what must be closed; closed in reverse order of registration. */
+  /** Registers what must be closed. */
   defer(name: string, close: () => void | Promise<void>): void
-  /** Runs a loop until it ends; an error of a loop stops the whole process and comes out of `done`. */
+  /**
+   * Runs a loop until it ends; an error of a loop stops the whole process and comes out of `done`.
+   * @param loop its signal is aborted when what was registered after it has ended; then it is waited for
+   */
   run(name: string, loop: (signal: AbortSignal) => Promise<void>): void
   stop(): void
-  /** Resolves when everything is closed, whatever failed. @throws the first error of a loop or a close */
+  /** Resolves when everything has ended, whatever failed. @throws the first error of a loop or a close */
   done(): Promise<void>
 }
 
 export function openLifecycle(): Lifecycle {
   const abort = new AbortController()
   const closers: { name: string; close: () => void | Promise<void> }[] = []
-  const loops: Promise<void>[] = []
   let failure: { error: unknown } | undefined
 
   const stopped = new Promise<void>((resolve) => {
@@ -35,12 +38,18 @@ export function openLifecycle(): Lifecycle {
     signal: abort.signal,
     defer: (name, close) => void closers.push({ name, close }),
     run(name, loop) {
-      loops.push(
-        loop(abort.signal).catch((error: unknown) => {
-          fail(name, error)
-          stop()
-        }),
-      )
+      const end = new AbortController()
+      const ended = loop(end.signal).catch((error: unknown) => {
+        fail(name, error)
+        stop()
+      })
+      closers.push({
+        name,
+        close() {
+          end.abort()
+          return ended
+        },
+      })
     },
     stop,
     async done() {
@@ -52,7 +61,6 @@ export function openLifecycle(): Lifecycle {
           fail(name, error)
         }
       }
-      await Promise.all(loops)
       if (failure !== undefined) throw failure.error
     },
   }

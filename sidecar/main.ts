@@ -46,6 +46,10 @@ async function open(
   const { id, dir, credentials, world } = member
   const self = (): ReturnType<typeof partyOf> => partyOf(credentials.current().svid)
   const recorder = openRecorder({ dir, self, clock, log, metrics, ...auditOptions(config) })
+  // ends with the recorder, which lets it send what is left
+  lifecycle.run('shipper', (signal) =>
+    shipLedger({ ledger: recorder.ledger, credentials, world, clock, log, metrics, signal }),
+  )
   lifecycle.defer('recorder', () => recorder.close())
   credentials.onRotate(({ svid }) => recorder.note('rotated', `serial ${svid.serial}`))
   const secrets = makeLocalSecrets(dir)
@@ -67,9 +71,6 @@ async function open(
   keepPorts(dir, { egress: sidecar.ports.egress, ingress: sidecar.ports.ingress, admin: sidecar.ports.admin })
   announce(config, member, sidecar)
   lifecycle.defer('drain', () => drain(member, sidecar, log))
-  lifecycle.run('shipper', (signal) =>
-    shipLedger({ ledger: recorder.ledger, credentials, world, clock, log, metrics, signal }),
-  )
   tell(config, log, sidecar)
   await hearFirst(member, clock, lifecycle.signal)
   const done = lifecycle.done()
@@ -112,7 +113,7 @@ async function hearFirst({ feed }: Member, clock: Clock, signal: AbortSignal): P
     await pause(clock, LOOK_EVERY_MS, signal)
 }
 
-/** Peers stop choosing us before we stop answering. */
+/** Peers stop choosing us before we stop answering; feed and renewal go on until the last call has ended. */
 async function drain({ feed }: Member, sidecar: Sidecar, log: Log): Promise<void> {
   log.info('sidecar.draining')
   await feed.withdraw()

@@ -68,8 +68,8 @@ async function serve(session: Session, options: Options): Promise<void> {
   const lifecycle = openLifecycle()
   stopOnSignals(lifecycle)
   if (options.supervised === true) stopWithParent(session.stdin, lifecycle)
-  lifecycle.defer('collector', () => collector.close())
   lifecycle.run('collector', () => collector.done.finally(() => lifecycle.stop()))
+  lifecycle.defer('collector', () => collector.close())
   const { host: name, port: number } = collector.address
   if (session.json)
     out.json({ ready: true, address: `${name}:${number}`, port: number, adminPort: collector.adminPort })

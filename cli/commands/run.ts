@@ -78,6 +78,7 @@ async function runBeside(
   const agent = await startAgent(command, {
     env: { ...env, ...environmentOf(sidecar, options) },
     interruptedByTerminal: stdin.isTTY === true,
+    beforeEnd: () => sidecar.stop(),
   })
   const failed = sidecar.done.then(
     () => undefined,

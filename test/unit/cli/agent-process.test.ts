@@ -6,6 +6,7 @@ const start = (script: string, env: Record<string, string> = {}) =>
   startAgent([process.execPath, '-e', script], {
     env: { ...process.env, ...env },
     interruptedByTerminal: false,
+    beforeEnd: () => Promise.resolve(),
   })
 
 describe('the process of an agent', () => {
@@ -25,6 +26,31 @@ describe('the process of an agent', () => {
     expect(await agent.exited).toBe(143)
   })
 
+  it('is ended by a signal when what comes before has ended, by a second one at once', async () => {
+    for (const signals of [1, 2]) {
+      let before = 0
+      let end = (): void => undefined
+      const agent = await startAgent([process.execPath, '-e', 'setInterval(() => {}, 1000)'], {
+        env: process.env,
+        interruptedByTerminal: false,
+        beforeEnd: () => {
+          before += 1
+          return new Promise((resolve) => {
+            end = resolve
+          })
+        },
+      })
+      for (let sent = 0; sent < signals; sent += 1) process.emit('SIGTERM')
+      expect(before).toBe(1)
+      if (signals === 1) {
+        const first = await Promise.race([agent.exited, new Promise((resolve) => setImmediate(resolve))])
+        expect(first).toBeUndefined()
+        end()
+      }
+      expect(await agent.exited).toBe(143)
+    }
+  })
+
   it('leaves no signal handler behind', async () => {
     const before = process.listenerCount('SIGTERM')
     await (await start('')).exited
@@ -35,6 +61,7 @@ describe('the process of an agent', () => {
     const failure = await startAgent(['/nonexistent/agent'], {
       env: process.env,
       interruptedByTerminal: false,
+      beforeEnd: () => Promise.resolve(),
     }).catch((error: unknown) => error)
     expect(isMeshError(failure, 'COMMAND_FAILED')).toBe(true)
   })

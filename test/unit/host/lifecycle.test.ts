@@ -13,22 +13,27 @@ async function failureOf(done: Promise<void>): Promise<unknown> {
 }
 
 describe('a lifecycle', () => {
-  it('closes in reverse order, one after the other, and waits for its loops', async () => {
+  it('ends what it closes and what it runs in reverse order, one after the other', async () => {
     const seen: string[] = []
     const lifecycle = openLifecycle()
-    lifecycle.run('loop', async (signal) => {
-      await untilAborted(signal)
-      seen.push('loop')
-    })
-    lifecycle.defer('first', () => void seen.push('first'))
-    lifecycle.defer('second', async () => {
+    const loop = (name: string): void =>
+      lifecycle.run(name, async (signal) => {
+        await untilAborted(signal)
+        await new Promise((resolve) => setImmediate(resolve))
+        seen.push(name)
+      })
+    loop('feed')
+    lifecycle.defer('ledger', () => void seen.push('ledger'))
+    loop('shipper')
+    lifecycle.defer('drain', async () => {
       await new Promise((resolve) => setImmediate(resolve))
-      seen.push('second')
+      seen.push('drain')
     })
     lifecycle.stop()
     lifecycle.stop()
+    expect(lifecycle.signal.aborted).toBe(true)
     await lifecycle.done()
-    expect(seen).toEqual(['loop', 'second', 'first'])
+    expect(seen).toEqual(['drain', 'shipper', 'ledger', 'feed'])
   })
 
   it('is stopped by a loop that fails, whose error comes out', async () => {
