@@ -13,7 +13,7 @@ import {
 import type { Acknowledgements } from './acknowledgements.js'
 import type { Endpoints } from './endpoints.js'
 import type { Certificate } from './store/model.js'
-import type { CaWorld, Move } from './world.js'
+import type { CaWorld, Lost, Move } from './world.js'
 
 export interface SessionOptions {
   readonly world: CaWorld
@@ -60,8 +60,18 @@ export async function receive(options: SessionOptions, session: Session, text: s
  * Tells the member of a move.
  * @returns `condemned` when the move withdrew the member itself: its feed ends after this
  */
-export function tell({ world, clock }: SessionOptions, session: Session, move: Move): 'kept' | 'condemned' {
+export function tell(
+  { world, clock }: SessionOptions,
+  session: Session,
+  move: Move | Lost,
+): 'kept' | 'condemned' {
   if (session.told === null) return 'kept'
+  if ('lostAt' in move) {
+    // it does not stand there, and so asks for a snapshot; one that is withdrawn is told so then
+    session.told = move.lostAt.epoch
+    session.send({ type: 'heartbeat', position: move.lostAt, sentAt: clock.now() })
+    return 'kept'
+  }
   const { position, revoked } = move
   const changes = changesFor(world, session, move)
   session.send({ type: 'delta', from: session.told, position, sentAt: clock.now(), changes })

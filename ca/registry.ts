@@ -2,7 +2,7 @@
 // each that members must hear of goes through the order of changes.
 
 import type { Clock } from '../host/clock.js'
-import type { Log } from '../host/log.js'
+import { errorFields, type Log } from '../host/log.js'
 import { MeshError, type MeshErrorCode } from '../mesh/errors.js'
 import { compilePolicy } from '../mesh/policy/compile.js'
 import { parsePolicy } from '../mesh/policy/document.js'
@@ -124,7 +124,6 @@ async function withdraw(
 ): Promise<Revocation> {
   const { revoked, wait } = await world.advance(async () => {
     const done = await change()
-    await store.act({ at: clock.now(), who: 'admin', what, object: `${object}: ${reason}`, outcome: 'OK' })
     const instances = await store.liveInstances(clock.now())
     const move: Move = { ...still(done.position), revoked: done, endpointsChanged: done.endpointsChanged }
     return {
@@ -133,6 +132,10 @@ async function withdraw(
     }
   })
   log.warn('revoked', { what, object, epoch: revoked.position.epoch, serials: revoked.serials.length })
+  // written last: a full disk must not keep a revocation from the members
+  await store
+    .act({ at: clock.now(), who: 'admin', what, object: `${object}: ${reason}`, outcome: 'OK' })
+    .catch((error: unknown) => log.error('ca.audit_failed', { what, object, ...errorFields(error) }))
   return { revoked, applied: await wait.settle(waitMs) }
 }
 

@@ -20,6 +20,11 @@ export interface Move {
   readonly endpointsChanged: boolean
 }
 
+/** What led to this position was committed and then not told: nobody knows what changed, only that it did. */
+export interface Lost {
+  readonly lostAt: Position
+}
+
 /** A move in which nothing changes but the position. */
 export const still = (position: Position): Move => ({
   position,
@@ -47,19 +52,23 @@ export interface CaWorld {
   endpointsFor(id: SpiffeId): Endpoint[]
   endpoints(): readonly Endpoint[]
   /** Listeners run inside the order, synchronously. */
-  onMove(listener: (move: Move) => void): void
+  onMove(listener: (move: Move | Lost) => void): void
+}
+
+/** What members are told of, all of one moment. */
+interface Told {
+  readonly policy: Policy
+  readonly compiled: CompiledPolicy
+  readonly endpoints: readonly Endpoint[]
+  readonly position: Position
 }
 
 /** @throws MeshError POLICY_MALFORMED when the stored policy cannot be read by this release */
 export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<CaWorld> {
   const { trustDomain } = bundle
-  const stored = await store.policy()
-  let policy = stored === undefined ? EMPTY_POLICY : { ...parsePolicy(stored.yaml), version: stored.version }
-  let compiled = compilePolicy(policy, trustDomain)
-  let endpoints: readonly Endpoint[] = await store.endpoints()
-  let { position } = await store.mesh()
+  let told = await readTold(store, trustDomain)
   let tail: Promise<unknown> = Promise.resolve()
-  const listeners: ((move: Move) => void)[] = []
+  const listeners: ((move: Move | Lost) => void)[] = []
 
   const inOrder = <T>(work: () => Promise<T>): Promise<T> => {
     const result = tail.then(work)
@@ -67,37 +76,69 @@ export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<
     tail = result.catch(() => undefined)
     return result
   }
-  const apply = async (move: Move): Promise<void> => {
-    const announced = move.endpointsChanged ? await store.endpoints() : endpoints
-    // from here on nothing awaits: position, content and what listeners send change together
-    endpoints = announced
-    position = move.position
-    if (move.policy !== null) {
-      policy = move.policy
-      compiled = compilePolicy(policy, trustDomain)
-    }
+  /** Nothing awaits in here: position, content and what listeners send change together. */
+  const tell = (next: Told, move: Move | Lost): void => {
+    told = next
     for (const listener of listeners) listener(move)
   }
-  const calleesFor = (id: SpiffeId): SpiffeId[] => visibleCallees(compiled, id, [...compiled.services.keys()])
-  const endpointsFor = (id: SpiffeId): Endpoint[] => {
-    const visible = new Set(calleesFor(id))
-    return endpoints.filter(
-      (endpoint) => visible.has(endpoint.id) || meaningOf(endpoint.id).kind === 'collector',
-    )
+  const apply = async (move: Move): Promise<void> => {
+    const { position, endpointsChanged, policy } = move
+    const endpoints = endpointsChanged ? await store.endpoints() : told.endpoints
+    const ruling = policy === null ? {} : { policy, compiled: compilePolicy(policy, trustDomain) }
+    tell({ ...told, ...ruling, endpoints, position }, move)
   }
-
-  return {
-    trustDomain,
-    bundle,
-    policy: () => compiled,
-    position: () => position,
-    inOrder,
-    advance: (change) =>
-      inOrder(async () => {
+  /** After a failure: what was committed is in force all the same, and members are to hear of it. */
+  const catchUp = async (): Promise<void> => {
+    const { position: stored } = await store.mesh()
+    if (stored.epoch !== told.position.epoch) tell(await readTold(store, trustDomain), { lostAt: stored })
+  }
+  const advance: CaWorld['advance'] = (change) =>
+    inOrder(async () => {
+      // a failure that could not be caught up with at its time is now
+      await catchUp()
+      try {
         const { value, move } = await change()
         if (move !== undefined) await apply(move)
         return value
-      }),
+      } catch (error) {
+        // its own failure must not hide the first one
+        await catchUp().catch(() => undefined)
+        throw error
+      }
+    })
+  return {
+    trustDomain,
+    bundle,
+    policy: () => told.compiled,
+    position: () => told.position,
+    inOrder,
+    advance,
+    ...viewsOf(store, bundle, () => told),
+    endpoints: () => told.endpoints,
+    onMove: (listener) => void listeners.push(listener),
+  }
+}
+
+/** What of it each member sees. */
+function viewsOf(
+  store: CaStore,
+  bundle: TrustBundle,
+  told: () => Told,
+): Pick<CaWorld, 'viewFor' | 'policyFor' | 'calleesFor' | 'endpointsFor'> {
+  const { trustDomain } = bundle
+  const policyFor = (id: SpiffeId): Policy => slicePolicy(told().policy, trustDomain, id)
+  const calleesFor = (id: SpiffeId): SpiffeId[] =>
+    visibleCallees(told().compiled, id, [...told().compiled.services.keys()])
+  const endpointsFor = (id: SpiffeId): Endpoint[] => {
+    const visible = new Set(calleesFor(id))
+    return told().endpoints.filter(
+      (endpoint) => visible.has(endpoint.id) || meaningOf(endpoint.id).kind === 'collector',
+    )
+  }
+  return {
+    policyFor,
+    calleesFor,
+    endpointsFor,
     viewFor: async (id, now) => {
       const { ids, serials } = await store.withdrawn(now)
       return {
@@ -105,15 +146,19 @@ export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<
         bundles: [{ trustDomain, rootsPem: bundlePem(bundle) }],
         revokedIds: [...ids],
         revokedSerials: [...serials],
-        policy: slicePolicy(policy, trustDomain, id),
+        policy: policyFor(id),
         callees: calleesFor(id),
         endpoints: endpointsFor(id),
       }
     },
-    policyFor: (id) => slicePolicy(policy, trustDomain, id),
-    calleesFor,
-    endpointsFor,
-    endpoints: () => endpoints,
-    onMove: (listener) => void listeners.push(listener),
   }
+}
+
+async function readTold(store: CaStore, trustDomain: TrustDomain): Promise<Told> {
+  const stored = await store.policy()
+  const policy =
+    stored === undefined ? EMPTY_POLICY : { ...parsePolicy(stored.yaml), version: stored.version }
+  const endpoints = await store.endpoints()
+  const { position } = await store.mesh()
+  return { policy, compiled: compilePolicy(policy, trustDomain), endpoints, position }
 }
