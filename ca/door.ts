@@ -45,10 +45,12 @@ export interface Door {
 /** From the first byte to the whole ClientHello. */
 const HELLO_MS = 5000
 const HANDSHAKE_MS = 10_000
-/** A connection that is not a feed has this long for all it wants: an enrolment is one request. */
+/** A connection that is not a feed has this long for all it wants, handshake included: an enrolment is one request. */
 const CONNECTION_MS = 60_000
-/** Connections of which nobody knows yet who they are. */
-const UNKNOWN_MAX = 512
+/** Connections that are not a feed, whoever they are. */
+const PASSING_MAX = 512
+/** Of one address: many members may share a host, but not the whole door. */
+const PASSING_PER_ADDRESS = 128
 const CLOSE_GRACE_MS = 2000
 
 /** @throws MeshError PORT_BUSY | CONFIG_INVALID */
@@ -69,27 +71,24 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
     { ...limits, ...outsiders, ...contextOf(options.identity) },
     options.publicListener,
   )
-  const lasting = new WeakSet<Duplex>()
-  memberDoor.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    lasting.add(socket)
+  const passing = openPassing(clock)
+  memberDoor.on('upgrade', (request: IncomingMessage, socket: TLSSocket, head: Buffer) => {
+    passing.stay(socket)
     options.upgrade(request, socket, head)
   })
-  for (const server of [memberDoor, publicDoor]) bound(server, options, lasting)
+  for (const server of [memberDoor, publicDoor]) bound(server, options)
 
   const sockets = new Set<Socket>()
-  let unknown = 0
   const tcp = createServer((socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', (error) => log.debug('ca.socket', errorFields(error)))
-    if (unknown >= UNKNOWN_MAX) {
+    if (!passing.enter(socket)) {
       options.refused('crowd')
       socket.destroy()
       return
     }
-    unknown += 1
     sort(options, socket, (isMember) => {
-      unknown -= 1
       if (isMember !== undefined) (isMember ? memberDoor : publicDoor).emit('connection', socket)
     })
   })
@@ -155,21 +154,51 @@ function sort(
   socket.once('close', gone)
 }
 
-/**
- * One request a connection, and one end for each: servers that do not listen themselves have no request timers (Node starts them
- * on `listening`).
- */
-function bound(server: HttpsServer, { clock, log, refused }: DoorOptions, lasting: WeakSet<Duplex>): void {
+/** The connections that are not a feed: few, few of one address, and none for long. */
+interface Passing {
+  /** False: there are too many. */
+  enter(socket: Socket): boolean
+  /** The connection has become a feed, which has its own bounds. */
+  stay(socket: TLSSocket): void
+}
+
+function openPassing(clock: Clock): Passing {
+  const ends = new Map<string, () => void>()
+  const ofAddress = new Map<string, number>()
+  return {
+    enter(socket) {
+      const { remoteAddress: address = '' } = socket
+      const count = (ofAddress.get(address) ?? 0) + 1
+      if (ends.size >= PASSING_MAX || count > PASSING_PER_ADDRESS) return false
+      const place = placeOf(socket)
+      const timer = clock.after(CONNECTION_MS, () => socket.destroy())
+      const end = (): void => {
+        if (ends.get(place) !== end) return
+        timer.cancel()
+        ends.delete(place)
+        const left = (ofAddress.get(address) ?? 1) - 1
+        if (left === 0) ofAddress.delete(address)
+        else ofAddress.set(address, left)
+      }
+      ofAddress.set(address, count)
+      ends.set(place, end)
+      socket.once('close', end)
+      return true
+    },
+    stay: (socket) => ends.get(placeOf(socket))?.(),
+  }
+}
+
+/** The same for a TLS connection as for the TCP connection below it. */
+const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`
+
+/** One request a connection; its time is bounded as it is accepted. */
+function bound(server: HttpsServer, { log, refused }: DoorOptions): void {
   server.maxRequestsPerSocket = 1
-  server.on('secureConnection', (socket: TLSSocket) => {
-    const timer = clock.after(CONNECTION_MS, () => {
-      if (!lasting.has(socket)) socket.destroy()
-    })
-    socket.once('close', () => timer.cancel())
-  })
   server.on('tlsClientError', (error: Error) => {
     refused('tls')
-    log.info('ca.tls_refused', { error: error.message })
+    // anybody can cause these
+    log.debug('ca.tls_refused', { error: error.message })
   })
   server.on('clientError', (_error: Error, socket: Duplex) => socket.destroy())
 }

@@ -4,6 +4,7 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { TLS_FLOOR } from '../../host/tls.js'
 import { MEMBER_ALPN } from '../../mesh/wire/enrolment.js'
+import { manualClock } from '../support/manual-clock.js'
 import { codeOf, startCa, type TestCa } from '../support/running-ca.js'
 
 /** Resolves with what the server sent before it ended the connection. */
@@ -121,6 +122,38 @@ describe('the two doors of the CA', () => {
     const started = performance.now()
     expect(await sendRaw(ca.running.port, Buffer.from([22, 3]))).toBe('')
     expect(performance.now() - started).toBeLessThan(8000)
+  })
+
+  it('stay open for others when one address keeps all the connections it can', async () => {
+    await using ca = await startCa()
+    const { port } = ca.running
+    const idle = Array.from({ length: 600 }, () =>
+      connectTcp({ host: '127.0.0.1', port, localAddress: '127.0.0.2' }),
+    )
+    for (const socket of idle) socket.on('error', () => undefined)
+    await Promise.race(idle.map((socket) => new Promise((resolve) => socket.once('close', resolve))))
+    expect(codeOf(await ca.public('GET', '/v1/nothing'))).toBe('NOT_FOUND')
+    for (const socket of idle) socket.destroy()
+  })
+
+  it('hold nobody beyond a minute who is no feed, however he spends it', async () => {
+    const clock = manualClock()
+    await using ca = await startCa({ clock })
+    const { keyPem, chainPem } = await ca.enrol('planner')
+    const feed = await ca.feed({ keyPem, chainPem })
+    feed.send({ type: 'hello', position: null, capabilities: [] })
+    await feed.next('snapshot')
+    const idle = connectTls({ ...TLS_FLOOR, host: '127.0.0.1', port: ca.running.port, ca: ca.rootPem })
+    idle.on('error', () => undefined)
+    await new Promise((resolve) => idle.once('secureConnect', resolve))
+    const ended = new Promise((resolve) => idle.once('close', resolve))
+    for (let elapsed = 0; elapsed < 60_000; elapsed += 8000) {
+      clock.advance(8000)
+      await feed.next('heartbeat')
+    }
+    await ended
+    feed.send({ type: 'resync' })
+    await feed.next('snapshot')
   })
 
   it('never resume a session, whatever the client offers', async () => {
