@@ -83,9 +83,8 @@ export function sidecarConfigOf(
     instance: options.instance ?? null,
     app: appOf(session, options.app),
     enrolBy,
-    listen:
-      options.listen ?? config.listen ?? (caHost !== null && isLoopback(caHost) ? '127.0.0.1' : '0.0.0.0'),
-    advertise: options.advertise ?? null,
+    listen: options.listen ?? (caHost !== null && isLoopback(caHost) ? '127.0.0.1' : '0.0.0.0'),
+    advertise: options.advertise ?? advertisedBy(options.listen),
     egressPort: options.egressPort ?? null,
     ingressPort: options.ingressPort ?? null,
     adminPort: options.adminPort ?? null,
@@ -99,6 +98,12 @@ export function sidecarConfigOf(
 function appOf({ cwd }: Session, app: AppAddress | undefined): AppAddress | null {
   if (app === undefined) return null
   return 'socketPath' in app ? { socketPath: path.resolve(cwd, app.socketPath) } : app
+}
+
+/** One address listened on is the one to be told; else the CA sees for itself. */
+function advertisedBy(listen: string | undefined): SidecarConfig['advertise'] {
+  const isOne = listen !== undefined && isIP(listen) !== 0 && listen !== '0.0.0.0' && listen !== '::'
+  return isOne ? { host: listen, port: null } : null
 }
 
 const isLoopback = (host: string): boolean =>
