@@ -39,7 +39,7 @@ export function publicDoor({ authority, limit, log }: PublicDoorOptions): Reques
         const query = await request.body(READ_ENROL, 'enrolment')
         return { json: await authority.enrol({ ...query, source }) }
       } catch (error) {
-        limit.failed(source)
+        limit.count(source)
         throw error
       }
     },
@@ -52,6 +52,8 @@ export interface MemberDoorOptions {
   readonly feed: Feed
   readonly store: CaStore
   readonly bundle: TrustBundle
+  /** Of renewals, by instance. */
+  readonly limit: TryLimit
   readonly clock: Clock
   readonly log: Log
 }
@@ -63,7 +65,7 @@ export interface MemberDoor {
 
 /** `POST /v1/renew`, `GET /v1/feed` (WebSocket) */
 export function memberDoor(options: MemberDoorOptions): MemberDoor {
-  const { authority, log, feed } = options
+  const { authority, limit, log, feed } = options
   const renew: Route = {
     method: 'POST',
     path: '/v1/renew',
@@ -71,7 +73,16 @@ export function memberDoor(options: MemberDoorOptions): MemberDoor {
     answer: async (request) => {
       const member = await admitMember(options, request.raw.socket)
       const { csrPem } = await request.body(READ_RENEW, 'renewal')
-      return { json: await authority.renew(member, csrPem) }
+      limit.check(member.instanceId)
+      try {
+        const renewed = await authority.renew(member, csrPem)
+        limit.count(member.instanceId)
+        return { json: renewed }
+      } catch (error) {
+        // our own failures are not its fault, and leave no row
+        if (asMeshError(error).code !== 'INTERNAL') limit.count(member.instanceId)
+        throw error
+      }
     },
   }
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {

@@ -110,8 +110,11 @@ export interface RunningCa {
 }
 
 const CLOSE_GRACE_MS = 2000
-const ENROL_FAILURES_A_MINUTE = 30
-const ENROL_SOURCES_MAX = 10_000
+const SOURCES_MAX = 10_000
+/** Failed enrolments of one address. */
+const ENROL_LIMIT = { max: 30, windowMs: 60_000, capacity: SOURCES_MAX }
+/** Renewals of one instance: of the shortest life it needs nine. Its certificates are kept, and all are named when it is revoked. */
+const RENEW_LIMIT = { max: 60, windowMs: 3_600_000, capacity: SOURCES_MAX }
 
 /**
  * Serves the CA of a home.
@@ -158,8 +161,18 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     fingerprint: fingerprintOf(hierarchy.root),
     issued: metrics.issued,
   })
-  const limit = openTryLimit({ clock, max: ENROL_FAILURES_A_MINUTE, capacity: ENROL_SOURCES_MAX })
-  const member = memberDoor({ authority, feed, store, bundle: hierarchy.bundle, clock, log })
+  const limit = openTryLimit({
+    ...ENROL_LIMIT,
+    clock,
+    refusal: () => new MeshError('JOIN_TOKEN_TRIES', 'too many enrolments from this address failed'),
+  })
+  const renewals = openTryLimit({
+    ...RENEW_LIMIT,
+    clock,
+    refusal: () => new MeshError('RENEW_TOO_OFTEN', 'this instance renews too often'),
+  })
+  const { bundle } = hierarchy
+  const member = memberDoor({ authority, feed, store, bundle, limit: renewals, clock, log })
   const door = await openServedDoor({
     host: options.listen,
     listen: options.listen,

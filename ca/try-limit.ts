@@ -1,44 +1,44 @@
-// Bounds how often one source address may fail to enrol. Tokens cannot be guessed anyway (256 bits); this keeps a guesser
-// from filling the log and the CPU.
+// Bounds how often one source address may fail to enrol, and one instance may renew. Tokens cannot be guessed anyway (256 bits); this keeps
+// a guesser from filling the log and the CPU, and a member from filling the store.
 
 import { isIPv6 } from 'node:net'
 import type { Clock } from '../host/clock.js'
-import { MeshError } from '../mesh/errors.js'
+import type { MeshError } from '../mesh/errors.js'
 
 export interface TryLimit {
-  /** @throws MeshError JOIN_TOKEN_TRIES */
-  check(address: string): void
-  failed(address: string): void
+  /** @throws the `refusal` */
+  check(who: string): void
+  count(who: string): void
 }
 
 export interface TryLimitOptions {
   readonly clock: Clock
-  /** Failures a minute. */
+  /** Tries in `windowMs`. */
   readonly max: number
-  /** Addresses remembered; beyond it the oldest are forgotten. */
+  readonly windowMs: number
+  /** Sources remembered; beyond it the oldest are forgotten. */
   readonly capacity: number
+  readonly refusal: () => MeshError
 }
 
-const WINDOW_MS = 60_000
-
-export function openTryLimit({ clock, max, capacity }: TryLimitOptions): TryLimit {
-  const windows = new Map<string, { since: number; failures: number }>()
-  const current = (source: string): { since: number; failures: number } => {
+/** A source is an address (an IPv6 one stands for its /64) or an instance. */
+export function openTryLimit({ clock, max, windowMs, capacity, refusal }: TryLimitOptions): TryLimit {
+  const windows = new Map<string, { since: number; tries: number }>()
+  const current = (source: string): { since: number; tries: number } => {
     const known = windows.get(source)
     const now = clock.monotonic()
-    return known !== undefined && now - known.since < WINDOW_MS ? known : { since: now, failures: 0 }
+    return known !== undefined && now - known.since < windowMs ? known : { since: now, tries: 0 }
   }
   return {
-    check(address) {
-      if (current(sourceOf(address)).failures >= max)
-        throw new MeshError('JOIN_TOKEN_TRIES', 'too many enrolments from this address failed')
+    check(who) {
+      if (current(sourceOf(who)).tries >= max) throw refusal()
     },
-    failed(address) {
-      const source = sourceOf(address)
-      const { since, failures } = current(source)
-      // set again, so that the map stays in the order of the last failure
+    count(who) {
+      const source = sourceOf(who)
+      const { since, tries } = current(source)
+      // set again, so that the map stays in the order of the last try
       windows.delete(source)
-      windows.set(source, { since, failures: failures + 1 })
+      windows.set(source, { since, tries: tries + 1 })
       const [oldest] = windows.keys()
       if (windows.size > capacity && oldest !== undefined) windows.delete(oldest)
     },

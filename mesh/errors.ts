@@ -241,6 +241,13 @@ export const ERRORS = {
     'one certificate was used to renew with two different keys',
     'find the copy; then troth revoke NAME and enrol again',
   ),
+  RENEW_TOO_OFTEN: {
+    status: 429,
+    exit: 4,
+    retryable: true,
+    when: 'one instance asked for more than sixty certificates within an hour',
+    hint: 'look into its log; if it is not yours any more, troth revoke NAME',
+  },
   RENEW_SUPERSEDED: denied(
     'the certificate was replaced by a newer one and may not renew again',
     'enrol again: troth token NAME',

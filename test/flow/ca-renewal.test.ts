@@ -54,6 +54,16 @@ describe('renewal at the CA', () => {
     expect(codeOf(await ask(ca, first, csrPem))).toBe('CLONE_SUSPECTED')
   })
 
+  it('is bounded for one instance, so that it cannot fill the store', async () => {
+    await using ca = await startCa()
+    const first = await ca.enrol('planner')
+    const other = await ca.enrol('tickets')
+    const { csrPem } = await makeKeyAndCsr({ commonName: 'planner', instanceId: first.instanceId })
+    for (let count = 0; count < 60; count += 1) expect((await ask(ca, first, csrPem)).status).toBe(200)
+    expect(codeOf(await ask(ca, first, csrPem))).toBe('RENEW_TOO_OFTEN')
+    await renew(ca, other)
+  })
+
   it('refuses the same key again', async () => {
     await using ca = await startCa()
     const { keyPem, csrPem, instanceId } = await keyed()
