@@ -15,7 +15,7 @@ import { stopWithParent } from '../supervise.js'
 
 interface ServeOptions {
   readonly listen?: string
-  readonly port?: number
+  readonly caPort?: number
   readonly adminPort?: number
   readonly passphraseFile?: string
   readonly logLevel?: Level
@@ -33,7 +33,7 @@ const serveCommand = (context: CommandContext): Command =>
     new Command('serve')
       .description('serve the CA in the foreground, without a collector')
       .option('--listen <host>', 'address to listen on', host)
-      .option('--port <port>', 'port to listen on', port)
+      .option('--ca-port <port>', 'port to listen on', port)
       .option('--admin-port <port>', 'health and metrics on loopback', port)
       .option('--passphrase-file <file>', 'passphrase of the issuing CA')
       .option('--log-level <level>', 'debug, info, warn or error', level)
@@ -57,7 +57,7 @@ async function serve(session: Session, options: ServeOptions): Promise<void> {
   const ca = await serveCa({
     home,
     listen: options.listen ?? listenHostOf(config),
-    port: options.port ?? config.caPort,
+    port: options.caPort ?? config.caPort,
     adminPort: options.adminPort ?? null,
     passphrase,
     dev,

@@ -16,7 +16,7 @@ interface Options {
   readonly name: AgentName
   readonly token?: string
   readonly listen?: string
-  readonly port?: number
+  readonly collectorPort?: number
   readonly adminPort?: number
   readonly logLevel?: Level
   readonly supervised?: boolean
@@ -34,7 +34,7 @@ const serveCommand = (context: CommandContext): Command =>
       .option('--name <name>', 'its name in the mesh', parseAgentName, parseAgentName('main'))
       .option('--token <token>', 'join token: file:PATH, - for stdin, or the token itself')
       .option('--listen <host>', 'address to listen on', host)
-      .option('--port <port>', 'port to listen on', port)
+      .option('--collector-port <port>', 'port to listen on', port)
       .option('--admin-port <port>', 'health and metrics on loopback', port)
       .option('--log-level <level>', 'debug, info, warn or error', level)
       .addOption(new Option('--supervised').hideHelp())
@@ -57,7 +57,7 @@ async function serve(session: Session, options: Options): Promise<void> {
     home,
     name: options.name,
     listen: options.listen ?? listenHostOf(config),
-    port: options.port ?? config.collectorPort,
+    port: options.collectorPort ?? config.collectorPort,
     adminPort: options.adminPort ?? null,
     enrolBy,
     dev,

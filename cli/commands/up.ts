@@ -52,7 +52,7 @@ async function up(session: Session, options: Options): Promise<void> {
       'serve',
       '--supervised',
       ...['--listen', listen, '--log-level', options.logLevel],
-      ...['--port', String(lastPort === 0 ? firstPort : lastPort)],
+      ...[`--${name}-port`, String(lastPort === 0 ? firstPort : lastPort)],
     ],
     onReady: ({ address }: Ready) =>
       json ? out.json({ ready: name, address }) : out.line(`${name.padEnd(9)}  ready at ${address}`),
