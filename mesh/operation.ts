@@ -24,6 +24,8 @@ const METHOD = /^[A-Z][A-Z-]{0,31}$/
 const PRINTABLE = /^[!-~]*$/
 const BROKEN_TRIPLET = /%(?![0-9A-Fa-f]{2})/
 const UNRESERVED = /[A-Za-z0-9._~-]/
+/** ASCII in more bytes than it takes: no UTF-8 (RFC 3629 §3), but some decoders read a dot or a slash. */
+const OVERLONG = /%(?:C[01]%[89AB]|E0%[89]|F0%8)/
 /** Printable ASCII that RFC 3986 does not let stand in a path; clients send some of it raw. */
 const NOT_A_PATH_CHARACTER = /["<>[\]^`{|}]/g
 
@@ -71,7 +73,9 @@ function canonicalPath(raw: string, target: string): string {
     .replace(NOT_A_PATH_CHARACTER, encode)
   if (/%25[0-9A-Fa-f]{2}/.test(path)) refuse('the path is encoded twice', target)
   if (path.includes('//')) refuse('the path holds an empty segment', target)
-  if (/\/\.\.?(\/|$)/.test(path)) refuse('the path holds a dot segment', target)
+  // Servlet containers take `;...` off a segment before they resolve dots
+  if (/\/\.\.?(;[^/]*)?(\/|$)/.test(path)) refuse('the path holds a dot segment', target)
+  if (OVERLONG.test(path)) refuse('the path holds an overlong UTF-8 sequence', target)
   return path
 }
 

@@ -1,7 +1,7 @@
 // One exchange in full: streams the request to the other side and the answer back, with back-pressure, nothing buffered, until one
 // of three things is gone: the work, the near side, or the far side. Tells how it ended; decides nothing and records nothing.
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingMessage, ServerResponse } from 'node:http'
 import { MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import type { Framing } from '../http1/head.js'
 import { dropRest } from './linger.js'
@@ -65,6 +65,11 @@ export function mayRepeat(
   return isStale && head.framing.kind === 'none' && IDEMPOTENT.has(head.method) && !response.destroyed
 }
 
+/** Sends the head. flushHeaders() would write it as UTF-8, and turn each byte above 0x7f into two. */
+function flushHead(message: OutgoingMessage): void {
+  message.write(Buffer.alloc(0))
+}
+
 class Exchange {
   private readonly options: ExchangeOptions
   private readonly settle: (exchanged: Exchanged) => void
@@ -111,7 +116,7 @@ class Exchange {
       return
     }
     if (expectsContinue) response.writeContinue()
-    upstream.request.flushHeaders()
+    flushHead(upstream.request)
     upstream.request.on('drain', () => request.resume())
     request.on('data', this.onRequestData)
     request.on('end', () => {
@@ -135,9 +140,12 @@ class Exchange {
     if (this.isSettled) return
     this.answer = answer
     try {
+      const { statusCode = 502 } = answer
+      // node:http takes a 101 without Upgrade for a final answer; the next hop would take what follows for another protocol
+      if (statusCode < 200) throw new MeshError('APP_RESPONSE_INVALID', `${statusCode} is no final answer`)
       const { fields, denied } = this.options.readAnswer(answer)
       this.denied = denied
-      this.status = answer.statusCode ?? 502
+      this.status = statusCode
       response.writeHead(this.status, fields as string[])
     } catch (error) {
       this.status = null
@@ -150,7 +158,7 @@ class Exchange {
       return
     }
     // Sent now and not with the first body byte: the head of an event stream may be all there is for a long time.
-    response.flushHeaders()
+    flushHead(response)
     this.enter(answer.headers['content-length'] === undefined ? 'stream' : 'answer')
     response.on('drain', () => answer.resume())
     answer.on('data', this.onAnswerData)

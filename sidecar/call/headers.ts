@@ -44,7 +44,10 @@ export interface Outgoing {
 
 /** The head that the egress sends to the callee's sidecar. */
 export function headToMesh(request: Outgoing, claim: { id: string; sentAt: number }): string[] {
-  return [...requestHead(request, (name) => !isIdentityField(name)), TROTH_CALL, formatClaim(claim)]
+  // the address of the path form holds the local credential
+  const tellsCredential = valuesOf(request.fields, 'referer').some((value) => value.includes('/~'))
+  const keep = (name: string): boolean => !isIdentityField(name) && !(tellsCredential && name === 'referer')
+  return [...requestHead(request, keep), TROTH_CALL, formatClaim(claim)]
 }
 
 /** Who calls, as the ingress proved it. */

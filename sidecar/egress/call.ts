@@ -15,9 +15,9 @@ import { dropRest } from '../call/linger.js'
 import { type Account, endedWith, openAccount } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { traceOf } from '../call/trace.js'
-import { parseReply } from '../call/troth-call.js'
+import { type CallReply, parseReply } from '../call/troth-call.js'
 import { openUpstream, type Upstream } from '../call/upstream.js'
-import { valuesOf } from '../http1/fields.js'
+import { type RawFields, valuesOf } from '../http1/fields.js'
 import type { Arrived } from '../http1/server.js'
 import { type Recognised, recognise } from '../operation/http.js'
 import type { Parts } from '../parts.js'
@@ -198,7 +198,7 @@ class CallOut {
   /** @throws MeshError CALLEE_REFUSED when it is no answer to this call by the callee's sidecar */
   private readAnswer(answer: IncomingMessage): AnswerHead {
     const { rawHeaders, statusCode = 502 } = answer
-    const reply = parseReply(rawHeaders)
+    const reply = readReply(rawHeaders, this.callee)
     if (reply === undefined)
       throw new MeshError('CALLEE_REFUSED', `${this.callee} answered without troth-call: no sidecar is there`)
     if (reply.id === null)
@@ -215,5 +215,14 @@ class CallOut {
       fields: [...headOfAnswer(rawHeaders, statusCode), 'x-troth-call-id', this.callId],
       denied: reply.denied,
     }
+  }
+}
+
+/** @throws MeshError CALLEE_REFUSED: what the callee writes there is not the agent's mistake */
+function readReply(fields: RawFields, callee: SpiffeId): CallReply | undefined {
+  try {
+    return parseReply(fields)
+  } catch (cause) {
+    throw new MeshError('CALLEE_REFUSED', `${callee} answered with a malformed troth-call`, { cause })
   }
 }

@@ -58,6 +58,7 @@ export async function openEgressDoor(options: DoorOptions): Promise<LocalDoor> {
 
   serveHttp1(server, {
     isIdentity: isIdentityField,
+    refuseSilently: refused,
     serve: (arrived) => serve({ ...options, port }, arrived, refused),
     refuse(error, request, response) {
       refused(error, request.socket)

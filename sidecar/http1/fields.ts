@@ -48,13 +48,13 @@ export function endToEnd(fields: RawFields, keep: (name: string) => boolean): st
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] ?? ''
     const lower = name.toLowerCase()
-    if (HOP_BY_HOP.has(lower) || nominated.has(lower) || !keep(lower)) continue
+    if (HOP_BY_HOP.has(foldName(name)) || nominated.has(lower) || !keep(lower)) continue
     out.push(name, fields[at + 1] ?? '')
   }
   return out
 }
 
-/** The name as CGI-like readers see it, who take `_` for `-`: two spellings of one field must not differ in trust. */
+/** The name as CGI-like readers see it, to whom `_`, `.` and the like are one: two spellings of one field must not differ in trust. */
 export function foldName(name: string): string {
-  return name.toLowerCase().replaceAll('_', '-')
+  return name.toLowerCase().replace(/[^a-z0-9-]/g, '-')
 }

@@ -5,7 +5,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../mesh/errors.js'
-import { HEAD_MAX_BYTES, type RequestHead, readHead } from './head.js'
+import { HEAD_MAX_BYTES, type RawHead, type RequestHead, readHead } from './head.js'
 import { parseFailureOf } from './parse-failure.js'
 
 /** Options of every server behind a door. Bodies have no time limit here: the exchange watches them. */
@@ -19,6 +19,9 @@ export const HTTP1_LIMITS = {
   connectionsCheckingInterval: 1000,
   keepAliveTimeout: 75_000,
 } as const
+
+/** Requests that may wait on one connection for the answer before theirs. */
+const MAX_WAITING = 32
 
 /** A request whose head was read. Its body was not touched. */
 export interface Arrived {
@@ -35,6 +38,8 @@ export interface Door {
   refuse(error: MeshError, request: IncomingMessage, response: ServerResponse): void
   /** Bytes that are no request, or CONNECT: to be answered on the socket itself, if it is still there. */
   refuseSocket(error: MeshError, socket: Duplex): void
+  /** A connection that is destroyed without an answer. */
+  refuseSilently(error: MeshError, socket: Duplex): void
 }
 
 /** The address at the other end, as the ledger wants it. */
@@ -45,23 +50,28 @@ export function remoteAddressOf(stream: Duplex): string | null {
 export function serveHttp1(server: Server, door: Door): void {
   const refused = new WeakSet<Duplex>()
   const latest = new WeakMap<Duplex, ServerResponse>()
+  const inTurn = openTurns((socket) => {
+    refused.add(socket)
+    door.refuseSilently(
+      new MeshError('CALL_MALFORMED', `more than ${MAX_WAITING} requests wait for an answer`),
+      socket,
+    )
+    socket.destroy()
+  })
   // Fields beyond a maximum count would be dropped in silence; the head's size bounds them.
   server.maxHeadersCount = 0
 
-  const take = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
+  const take = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    expects: 'nothing' | 'continue' | 'more',
+  ): void => {
     if (refused.has(request.socket)) return
     latest.set(request.socket, response)
     let head: RequestHead
     try {
-      head = readHead(
-        {
-          method: request.method ?? '',
-          target: request.url ?? '',
-          version: request.httpVersion,
-          fields: request.rawHeaders,
-        },
-        door.isIdentity,
-      )
+      if (expects === 'more') throw new MeshError('CALL_MALFORMED', 'Expect knows 100-continue only')
+      head = readHead(rawHeadOf(request), door.isIdentity)
     } catch (error) {
       if (!(error instanceof MeshError)) throw error
       refused.add(request.socket)
@@ -69,13 +79,18 @@ export function serveHttp1(server: Server, door: Door): void {
       door.refuse(error, request, response)
       return
     }
-    door.serve({ request, response, head, expectsContinue })
+    door.serve({ request, response, head, expectsContinue: expects === 'continue' })
   }
 
-  server.on('request', (request, response) => take(request, response, false))
-  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
-    take(request, response, true),
-  )
+  for (const [event, expects] of [
+    ['request', 'nothing'],
+    ['checkContinue', 'continue'],
+    ['checkExpectation', 'more'],
+  ] as const)
+    server.on(event, (request: IncomingMessage, response: ServerResponse) => {
+      if (!refused.has(request.socket))
+        inTurn(response, request.socket, () => take(request, response, expects))
+    })
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
     if (refused.has(socket)) socket.destroy()
     else door.refuseSocket(new MeshError('CONNECT_REFUSED', 'CONNECT is not served'), socket)
@@ -88,10 +103,45 @@ export function serveHttp1(server: Server, door: Door): void {
     // In the middle of an answer another one would be read as its body.
     const isAnswering = response?.headersSent === true && !response.writableFinished
     if (failure === undefined || isAnswering) {
+      if (failure !== undefined) door.refuseSilently(failure, socket)
       socket.destroy()
       return
     }
     refused.add(socket)
     door.refuseSocket(failure, socket)
   })
+}
+
+const rawHeadOf = ({ method = '', url = '', httpVersion, rawHeaders }: IncomingMessage): RawHead => ({
+  method,
+  target: url,
+  version: httpVersion,
+  fields: rawHeaders,
+})
+
+/**
+ * One request at a time on a connection: node:http would begin every pipelined one at once, and one small packet would be thousands
+ * of calls.
+ * @returns runs `act` when the answers before `response` are over
+ */
+function openTurns(
+  overrun: (socket: Duplex) => void,
+): (response: ServerResponse, socket: Duplex, act: () => void) => void {
+  const queues = new WeakMap<Duplex, { act: () => void; response: ServerResponse }[]>()
+  const run = (socket: Duplex, { act, response }: { act: () => void; response: ServerResponse }): void => {
+    response.once('close', () => {
+      const next = queues.get(socket)?.shift()
+      if (next === undefined || socket.destroyed) queues.delete(socket)
+      else run(socket, next)
+    })
+    act()
+  }
+  return (response, socket, act) => {
+    const waiting = queues.get(socket)
+    if (waiting === undefined) {
+      queues.set(socket, [])
+      run(socket, { act, response })
+    } else if (waiting.length < MAX_WAITING) waiting.push({ act, response })
+    else overrun(socket)
+  }
 }

@@ -229,13 +229,26 @@ function exchangeWith(
     upstream,
     limits: parts.limits,
     clock: parts.clock,
-    readAnswer: (received) => readAnswer(received, callId),
+    readAnswer(received) {
+      // Bytes that come after such an answer would be read as the answer to the next caller.
+      if (mayTrail(arrived.head.method, received)) upstream.request.shouldKeepAlive = false
+      return readAnswer(received, callId)
+    },
     cutReason: () => connection.cutReason,
     lost: (cause: NodeJS.ErrnoException) =>
       cause.code?.startsWith('HPE_') === true
         ? new MeshError('APP_RESPONSE_INVALID', 'the app answered with malformed HTTP', { cause })
         : new MeshError('APP_UNREACHABLE', 'the connection to the app was lost', { cause }),
   })
+}
+
+/** An answer without a body to which careless apps send one all the same, perhaps later. */
+function mayTrail(method: string, { statusCode, rawHeaders }: IncomingMessage): boolean {
+  if (statusCode !== 204 && statusCode !== 304) return method === 'HEAD'
+  return (
+    valuesOf(rawHeaders, 'transfer-encoding').length > 0 ||
+    valuesOf(rawHeaders, 'content-length').some((length) => length !== '0')
+  )
 }
 
 /** @throws MeshError APP_RESPONSE_INVALID */

@@ -71,6 +71,7 @@ export async function openIngress({ parts, app, host, port }: IngressOptions): P
   const serve = openInbound(parts, app, refused)
   serveHttp1(server, {
     isIdentity: isIdentityField,
+    refuseSilently: refused,
     serve(arrived) {
       const admission = admitted.get(arrived.request.socket)
       if (admission === undefined) arrived.request.socket.destroy()
