@@ -89,6 +89,8 @@ function launch(command: string, args: readonly string[], options: RunOptions): 
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: options.env,
+    // a group of its own, so that what a shell started ends with the shell
+    detached: true,
     stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   })
   let stdout = ''
@@ -114,7 +116,10 @@ function launch(command: string, args: readonly string[], options: RunOptions): 
     child,
     ended,
     output: () => stdout + stderr,
-    kill: (signal) => void child.kill(signal),
+    kill(signal) {
+      if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+        process.kill(-child.pid, signal)
+    },
     says: (pattern, deadlineMs = 30_000) =>
       new Promise((resolve, reject) => {
         const look = (): void => {
