@@ -3,7 +3,7 @@
 
 import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
-import { type AuditRow, type LedgerReader, openLedgerReader } from '../host/audit-table.js'
+import { type AuditRow, isClaim, type LedgerReader, openLedgerReader } from '../host/audit-table.js'
 import { MeshError } from '../mesh/errors.js'
 import type { Session } from './session.js'
 
@@ -74,10 +74,15 @@ export function showRows(rows: readonly AuditRow[], readers: readonly LedgerRead
   const seen = new Set<string>()
   return rows.flatMap((row) => {
     if (row.kind !== 'call' || row.callId === null) return [showEvent(row)]
-    if (seen.has(row.callId)) return []
-    seen.add(row.callId)
-    const { callId } = row
-    return [showCall(readers.flatMap((reader) => reader.record(callId)))]
+    const { callId, caller, callee } = row
+    // ids are the callers' choice: the same one between others is another call
+    const key = `${callId} ${caller} ${callee}`
+    if (seen.has(key)) return []
+    seen.add(key)
+    const halves = readers
+      .flatMap((reader) => reader.record(callId))
+      .filter((half) => half.caller === caller && half.callee === callee)
+    return [halves.length > 0 ? showCall(halves) : showCall([row])]
   })
 }
 
@@ -99,7 +104,7 @@ export function showCall(halves: readonly AuditRow[]): ShownRow {
     outcome: outcomeOf(main, denied !== undefined),
     status: String(main.status ?? egress?.status ?? '-'),
     duration: durationUs === null ? '-' : formatMicroseconds(durationUs),
-    sides: sidesOf(ingress, egress),
+    sides: isClaim(main) ? `nobody; claimed by ${nameOf(main.author)}` : sidesOf(ingress, egress),
   }
 }
 
@@ -107,7 +112,7 @@ function showEvent(row: AuditRow): ShownRow {
   const refusal = row.kind === 'refusal'
   return {
     at: row.at,
-    caller: row.caller === null ? (row.source ?? nameOf(row.author)) : nameOf(row.caller),
+    caller: refusal ? callerOfRefusal(row) : nameOf(row.author ?? row.caller),
     callee: row.callee === null ? nameOf(row.author) : nameOf(row.callee),
     operation: refusal
       ? `connection refused${(row.count ?? 1) > 1 ? ` x${row.count ?? 1}` : ''}`
@@ -120,6 +125,9 @@ function showEvent(row: AuditRow): ShownRow {
     sides: refusal ? (row.direction === 'egress' ? 'caller' : 'callee') : '-',
   }
 }
+
+const callerOfRefusal = ({ caller, source, author }: AuditRow): string =>
+  caller === null ? (source ?? nameOf(author)) : nameOf(caller)
 
 export const cellsOf = (row: ShownRow, time: (at: number) => string): string[] => [
   time(row.at),

@@ -5,7 +5,7 @@ import type { Clock } from '../host/clock.js'
 import type { Request, Route } from '../host/http-server.js'
 import type { Log } from '../host/log.js'
 import type { Counter, Metrics } from '../host/metrics.js'
-import { decodeRecord } from '../mesh/audit-record.js'
+import { decodeRecord, encodeRecord } from '../mesh/audit-record.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Svid } from '../mesh/svid.js'
@@ -94,7 +94,11 @@ function deliveryOf(
       // Two spellings of the same bytes are one too many.
       if (bytes.toString('base64') !== base64)
         throw new MeshError('AUDIT_RECORD_INVALID', `record ${firstSeq + index} is not base64`)
-      return { record: decodeRecord(bytes, encoding), encoded: { encoding, bytes } }
+      const record = decodeRecord(bytes, encoding)
+      // A key that stands twice has two values: SQLite takes the first, JSON.parse the last.
+      if (!encodeRecord(record).equals(bytes))
+        throw new MeshError('AUDIT_RECORD_INVALID', `record ${firstSeq + index} is not in its one spelling`)
+      return { record, encoded: { encoding, bytes } }
     }),
   }
 }

@@ -91,7 +91,10 @@ export interface CallPair {
 export interface LedgerReader {
   /** Newest last. */
   calls(filter: AuditFilter): AuditRow[]
-  /** Every row of that call: at most one in a sidecar's ledger, its two halves in the collector. */
+  /**
+   * Every row of calls of that id: in the collector their halves, each by the party whose half it is; the same id between others is
+   * another call.
+   */
   record(callId: string): AuditRow[]
   /** Calls of the collector by their two halves, newest last; `calls` of a sidecar's own ledger are all one-sided. */
   pairs(filter: AuditFilter): CallPair[]
@@ -122,6 +125,8 @@ export const ANY_RECORD: AuditFilter = {
 }
 
 const TAIL_BATCH = 1000
+/** Clocks of one mesh differ by less; who claims to write later than that would stand before everybody else's newest records. */
+const AHEAD_MS = 600_000
 /** A call may be on one side only for so long before that is suspicious: ledgers are shipped near live. */
 const ONE_SIDED_AFTER_MS = 10_000
 
@@ -141,6 +146,7 @@ const otherHalf = (callId: string, direction: string, caller: string, callee: st
 
 const SUSPICIOUS = `(d.kind = 'refusal' OR (d.kind = 'note' AND d.event = 'gap') OR d.decision = 'deny' OR (d.kind = 'decided'
   AND (SELECT e.outcome ${endAfter('d.call_id', 'd.ledger_id', 'd.direction', 'd.seq')}) IN ('failed', 'cut', 'unknown')))`
+const SUSPICIOUS_TIME = 'd.at > @horizon'
 const SUSPICIOUS_HALF = `(d.kind = 'decided' AND (l.author IS NOT ${ownerOf('d')} OR (d.caller_kind = 'agent' AND d.at < @halfBefore
   AND NOT EXISTS (SELECT 1 ${otherHalf('d.call_id', 'd.direction', 'd.caller_id', 'd.callee_id')}))))`
 
@@ -157,7 +163,10 @@ export function openLedgerReader(file: string): LedgerReader {
   const calls = (filter: AuditFilter): AuditRow[] => present(select(filter).map(merge)).reverse()
   return {
     calls,
-    record: (callId) => calls({ ...ANY_RECORD, callId }),
+    record(callId) {
+      const rows = calls({ ...ANY_RECORD, callId })
+      return kind === COLLECTOR_FILE ? rows.filter((row) => !isClaim(row)) : rows
+    },
     pairs(filter) {
       // Both halves of a call may meet the filter: twice as many rows hold enough calls.
       const rows = calls({ ...filter, limit: 2 * filter.limit })
@@ -175,12 +184,13 @@ type Merge = (stored: Stored) => AuditRow | undefined
 /** The collector: all ledgers together, by the time of the decision. */
 function selectByTime(db: Sqlite): Select {
   return (filter) => {
-    const { where, values } = conditions(filter, [SUSPICIOUS, SUSPICIOUS_HALF])
+    const { where, values } = conditions(filter, [SUSPICIOUS, SUSPICIOUS_HALF, SUSPICIOUS_TIME])
+    const timely = filter.suspicious || filter.now === 0 ? '' : `AND NOT ${SUSPICIOUS_TIME}`
     return db
       .prepare<unknown[], Stored>(
-        `${SELECT} WHERE ${where} ORDER BY d.at DESC, d.ledger_id DESC, d.seq DESC LIMIT @limit`,
+        `${SELECT} WHERE ${where} ${timely} ORDER BY d.at DESC, d.ledger_id DESC, d.seq DESC LIMIT @limit`,
       )
-      .all(values)
+      .all({ ...values, horizon: filter.now + AHEAD_MS })
   }
 }
 
@@ -265,6 +275,11 @@ function openMerge(db: Sqlite): Merge {
 const partyOfHalf = ({ direction, caller, callee }: AuditRow): string | null =>
   direction === 'egress' ? caller : callee
 
+/** True for the half of a call that stands in the ledger of somebody whose half it is not: it proves nothing of that call. */
+export function isClaim(row: AuditRow): boolean {
+  return row.kind === 'call' && row.author !== null && row.author !== partyOfHalf(row)
+}
+
 /** Finds the other half of each call, whichever half the filter met. */
 function pairUp(db: Sqlite, rows: readonly AuditRow[], merge: Merge): CallPair[] {
   const other = db.prepare<unknown[], Stored>(
@@ -275,7 +290,7 @@ function pairUp(db: Sqlite, rows: readonly AuditRow[], merge: Merge): CallPair[]
   for (const row of rows) {
     const { callId, direction, caller, callee } = row
     const key = `${callId} ${caller} ${callee}`
-    if (callId === null || row.author !== partyOfHalf(row) || pairs.has(key)) continue
+    if (callId === null || isClaim(row) || pairs.has(key)) continue
     const stored = other.get({ callId, direction, caller, callee })
     const half = stored === undefined ? null : (merge(stored) ?? null)
     const [egress, ingress] = direction === 'egress' ? [row, half] : [half, row]

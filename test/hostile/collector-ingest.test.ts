@@ -193,6 +193,23 @@ describe('a sender that lies', () => {
       'AUDIT_RECORD_INVALID',
     ],
     [
+      'a key that stands twice',
+      () => {
+        const json = encodeRecord({ kind: 'decided', ...decidedCall() }).toString()
+        const twice = json.replace('"direction":"egress"', '"direction":"ingress","direction":"egress"')
+        return { firstSeq: 0, records: [wire(Buffer.from(twice))] }
+      },
+      'AUDIT_RECORD_INVALID',
+    ],
+    [
+      'a member that no release knows',
+      () => ({
+        firstSeq: 0,
+        records: [wire(Buffer.from(JSON.stringify({ kind: 'decided', ...decidedCall(), more: 1 })))],
+      }),
+      'AUDIT_RECORD_INVALID',
+    ],
+    [
       'invalid UTF-8',
       () => ({ firstSeq: 0, records: [wire(Buffer.from([0x7b, 0xff, 0x7d]))] }),
       'AUDIT_RECORD_INVALID',

@@ -38,6 +38,7 @@ const ROW: AuditRow = {
 const EGRESS: AuditRow = {
   ...ROW,
   direction: 'egress',
+  author: 'spiffe://acme.internal/agent/planner',
   ledgerId: 'a',
   at: 999,
   durationUs: 2500,
@@ -97,6 +98,31 @@ describe('a call as people read it', () => {
       close: () => undefined,
     }
     expect(showRows([EGRESS, ROW], [reader])).toHaveLength(1)
+  })
+
+  it('is not hidden behind another call of the same id, nor told by who was no part of it', () => {
+    const search = 'spiffe://acme.internal/agent/search'
+    const other = { ...ROW, caller: search }
+    const claim = { ...ROW, callee: search }
+    const reader = {
+      calls: () => [],
+      record: () => [EGRESS, ROW, other],
+      pairs: () => [],
+      end: () => new Map<string, number>(),
+      tail: () => ({ rows: [], position: new Map<string, number>() }),
+      close: () => undefined,
+    }
+    expect(
+      showRows([EGRESS, ROW, other, claim], [reader]).map(({ caller, callee, sides }) => [
+        caller,
+        callee,
+        sides,
+      ]),
+    ).toEqual([
+      ['planner', 'tickets', 'both'],
+      ['search', 'tickets', 'callee'],
+      ['planner', 'search', 'nobody; claimed by tickets'],
+    ])
   })
 
   it('names foreign identities in full', () => {

@@ -282,6 +282,19 @@ describe('the collector', () => {
         .map(({ author }) => author)
         .sort(),
     ).toEqual([SEARCH.id, TICKETS.id])
+    expect(reader.record(CALL.callId).map(({ author }) => author)).toEqual([TICKETS.id])
+    reader.close()
+  })
+
+  test('nobody buries the records of others below some of the future', async () => {
+    using scratch = scratchDir()
+    const ahead = half('egress', { caller: SEARCH, at: T0 + 3_600_000, callId: randomUUID() })
+    const reader = await collected(scratch.dir, [
+      [PLANNER, [half('egress')]],
+      [SEARCH, [ahead]],
+    ])
+    expect(reader.calls({ ...LATER, limit: 1 }).map(({ author }) => author)).toEqual([PLANNER.id])
+    expect(reader.calls({ ...LATER, suspicious: true }).map(({ author }) => author)).toContain(SEARCH.id)
     reader.close()
   })
 
