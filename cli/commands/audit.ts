@@ -69,8 +69,7 @@ function query(session: Session, options: Options): Promise<void> {
       for (const row of rows) out.json(row)
       return
     }
-    // a ledger's own notes (opened, rotated) are for programs; for people only when they are suspicious
-    const told = options.suspicious === true ? rows : rows.filter(({ kind }) => kind !== 'note')
+    const told = rows.filter((row) => isForPeople(row, filter))
     const shown = showRows(told, readers).map((row) => cellsOf(row, formatInstant))
     if (shown.length === 0) out.say('nothing is recorded that fits')
     else for (const line of formatTable(HEADINGS, shown)) out.line(line)
@@ -87,14 +86,14 @@ function tail(session: Session, options: Options): Promise<void> {
     const filter = filterOf(session, options, LIMIT.tail)
     let positions = readers.map((reader) => reader.end())
     const before = rowsOf(readers, filter)
-    for (const row of before) print(session, row)
+    for (const row of before) print(session, row, filter)
     const letGo = stayAlive()
     while (!stop.signal.aborted) {
       await pause(clock, TAIL_EVERY_MS, stop.signal)
       const news = readers.map((reader, index) => reader.tail(positions[index] ?? new Map()))
       positions = news.map(({ position }) => position)
       for (const row of news.flatMap(({ rows }) => rows).filter((each) => fits(each, filter)))
-        print(session, row)
+        print(session, row, filter)
     }
     letGo()
   })
@@ -116,12 +115,17 @@ function isSuspicious({ kind, decision, outcome, reason }: AuditRow): boolean {
   return decision === 'deny' || (outcome !== null && outcome !== 'completed')
 }
 
+/** A ledger's own notes (opened, rotated) are for programs, unless only what is suspicious was asked for. */
+const isForPeople = ({ kind }: AuditRow, { suspicious }: AuditFilter): boolean =>
+  kind !== 'note' || suspicious
+
 /** One line: a pipe of JSON, or columns that need no look ahead. */
-function print({ out, json }: Session, row: AuditRow): void {
+function print({ out, json }: Session, row: AuditRow, filter: AuditFilter): void {
   if (json) {
     out.json(row)
     return
   }
+  if (!isForPeople(row, filter)) return
   const [shown] = row.kind === 'call' ? [showCall([row])] : showRows([row], [])
   if (shown === undefined) return
   const { at, caller, callee, operation, decision, outcome, status, duration } = shown
