@@ -48,7 +48,7 @@ export function openConnections(clock: Clock, streamMaxAgeMs: number): Connectio
 
 const certificateKey = ({ issuer, serial }: Svid): string => `${issuer}:${serial}`
 /** One running sidecar of an identity; a foreign certificate without an instance is its own. */
-const instanceKey = (svid: Svid): string => `${svid.id} ${svid.instanceId ?? certificateKey(svid)}`
+export const instanceKey = (svid: Svid): string => `${svid.id} ${svid.instanceId ?? certificateKey(svid)}`
 
 class Table implements Connections {
   readonly clock: Clock
@@ -57,6 +57,7 @@ class Table implements Connections {
   private readonly bySocket = new WeakMap<Socket, Live>()
   private readonly byCertificate = new Map<string, Group>()
   private readonly byInstance = new Map<string, Set<Live>>()
+  private cuts = 0
 
   constructor(clock: Clock, streamMaxAgeMs: number) {
     this.clock = clock
@@ -76,18 +77,18 @@ class Table implements Connections {
   }
 
   condemn(revocations: Revocations): number {
-    let cut = 0
+    const before = this.cuts
     for (const { svid, members } of [...this.byCertificate.values()]) {
       if (!covers(revocations, svid)) continue
-      for (const live of [...members]) cut += live.cutOnce('PEER_REVOKED')
+      for (const live of [...members]) live.cut('PEER_REVOKED')
     }
-    return cut
+    return this.cuts - before
   }
 
   cutAll(reason: MeshErrorCode): number {
-    let cut = 0
-    for (const live of [...this.all]) cut += live.cutOnce(reason)
-    return cut
+    const before = this.cuts
+    for (const live of [...this.all]) live.cut(reason)
+    return this.cuts - before
   }
 
   count(direction: Direction): number {
@@ -114,6 +115,11 @@ class Table implements Connections {
     return until
   }
 
+  noteCut(live: Live): void {
+    this.cuts += 1
+    this.remove(live)
+  }
+
   remove(live: Live): void {
     if (!this.all.delete(live) || live.svid === undefined) return
     const { svid } = live
@@ -123,8 +129,8 @@ class Table implements Connections {
     const siblings = this.byInstance.get(instanceKey(svid))
     siblings?.delete(live)
     if (siblings?.size === 0) this.byInstance.delete(instanceKey(svid))
-    // A stream past its leaf lives on the proof of another connection: that proof may just have gone.
-    for (const sibling of [...(siblings ?? [])]) sibling.checkExpiry()
+    // A stream past its leaf lives on the proof of another connection: that proof may just have gone, and why is its reason too.
+    for (const sibling of [...(siblings ?? [])]) sibling.checkExpiry(live.cutReason)
   }
 }
 
@@ -163,26 +169,21 @@ class Live implements Connection {
   }
 
   cut(reason: MeshErrorCode): void {
-    this.cutOnce(reason)
-  }
-
-  cutOnce(reason: MeshErrorCode): 0 | 1 {
     this.expiry?.cancel()
-    if (this.socket.destroyed || this.cutReason !== undefined) return 0
+    if (this.socket.destroyed || this.cutReason !== undefined) return
     this.cutReason = reason
-    this.table.remove(this)
+    this.table.noteCut(this)
     this.socket.destroy()
-    return 1
   }
 
   /** Cuts what has outlived its proof, else looks again when the proof ends. */
-  checkExpiry(): void {
+  checkExpiry(reason: MeshErrorCode = 'PEER_EXPIRED'): void {
     this.expiry?.cancel()
     if (this.svid === undefined || this.socket.destroyed) return
     const now = this.table.clock.now()
     const until = this.provenUntil(this.svid, now)
     if (now > until) {
-      this.cutOnce('PEER_EXPIRED')
+      this.cut(reason)
       return
     }
     // One more millisecond: a leaf is valid through its last instant.

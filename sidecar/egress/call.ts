@@ -171,7 +171,7 @@ class CallOut {
   private async send(upstream: Upstream, commit: () => Promise<void>): Promise<Exchanged> {
     const { arrived } = this.outbound
     const connection = this.parts.connections.of(upstream.socket)
-    const release = connection?.hold()
+    const release = this.pools.hold(upstream.socket)
     try {
       await commit()
       return await exchange({
@@ -191,7 +191,7 @@ class CallOut {
       upstream.destroy()
       throw error
     } finally {
-      release?.()
+      release()
     }
   }
 

@@ -8,8 +8,10 @@ import type { Identity } from '../../member/identity/credentials.js'
 import type { Party } from '../../mesh/audit-record.js'
 import { asMeshError, MeshError } from '../../mesh/errors.js'
 import { meaningOf, type SpiffeId, type TrustDomain } from '../../mesh/spiffe-id.js'
+import type { Svid } from '../../mesh/svid.js'
 import type { TrustBundle } from '../../mesh/trust-bundle.js'
 import { PeerRefused, verifyPeer } from '../../mesh/verify-peer.js'
+import type { WITNESS_ALPN } from '../../mesh/wire/witness.js'
 import type { Parts } from '../parts.js'
 
 export interface Place {
@@ -19,14 +21,25 @@ export interface Place {
 }
 
 /** What this identity shows and whom it can follow to a root. Made at rotation, not at each dial. */
-export function clientContext(
-  identity: Identity,
-  bundles: ReadonlyMap<TrustDomain, TrustBundle>,
-): SecureContext {
+export interface Shown {
+  readonly svid: Svid
+  readonly context: SecureContext
+}
+
+export function shownBy(identity: Identity, bundles: ReadonlyMap<TrustDomain, TrustBundle>): Shown {
   const roots = [...bundles.values()].flatMap((bundle) =>
     bundle.roots.map((root: X509Certificate) => root.toString()),
   )
-  return tls.createSecureContext({ ...TLS_FLOOR, key: identity.keyPem, cert: identity.chainPem, ca: roots })
+  const { svid, keyPem, chainPem } = identity
+  return { svid, context: tls.createSecureContext({ ...TLS_FLOOR, key: keyPem, cert: chainPem, ca: roots }) }
+}
+
+/** Whom to connect to, as whom, for what. */
+export interface Dial {
+  readonly place: Place
+  readonly shown: Shown
+  /** ALPN. */
+  readonly protocol: 'http/1.1' | typeof WITNESS_ALPN
 }
 
 /**
@@ -34,16 +47,16 @@ export function clientContext(
  * @returns a socket on which nothing was written; it is in the table of connections
  * @throws MeshError CALLEE_UNREACHABLE | CALLEE_REFUSED, or PEER_* of the judge
  */
-export function dial(parts: Parts, place: Place, secureContext: SecureContext): Promise<TLSSocket> {
+export function dial(parts: Parts, { place, shown, protocol }: Dial): Promise<TLSSocket> {
   const meaning = meaningOf(place.id)
   return new Promise((resolve, reject) => {
     const socket = tls.connect({
       host: place.host,
       port: place.port,
       servername: 'name' in meaning ? `${meaning.name}.mesh` : place.host,
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: [protocol],
       ...TLS_FLOOR,
-      secureContext,
+      secureContext: shown.context,
       rejectUnauthorized: false,
       // The callee is asked for by its SPIFFE ID, which the judge demands exactly; its DNS name adds nothing to that.
       checkServerIdentity: () => undefined,

@@ -2,12 +2,15 @@
 // rotation new calls use new connections, while those that carry a call run on until it ends.
 
 import http, { type ClientRequest } from 'node:http'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { SecureContext, TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import type { World } from '../../member/control/world.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
+import { WITNESS_ALPN } from '../../mesh/wire/witness.js'
 import type { Parts } from '../parts.js'
-import { clientContext, dial } from './dial.js'
+import { dial, type Shown, shownBy } from './dial.js'
+import { type Dialled, openWitnesses, staleFrom } from './witness.js'
 
 export interface Pools {
   /**
@@ -15,6 +18,8 @@ export interface Pools {
    * @param use `any` connection, or only a `new` one
    */
   request(place: Endpoint, head: PooledHead, use: 'any' | 'new'): ClientRequest
+  /** A call runs over the pooled connection until the function that comes back is called. */
+  hold(socket: Socket): () => void
   close(): void
 }
 
@@ -31,15 +36,21 @@ const MAX_IDLE_CONNECTIONS = 32
 
 export function openPools(parts: Parts): Pools {
   const pools = new Map<string, Pool>()
-  let context = clientContext(parts.credentials.current(), parts.world.current().bundles)
+  const dialled = new WeakMap<Socket, Dialled>()
+  let shown = shownBy(parts.credentials.current(), parts.world.current().bundles)
+  const witnesses = openWitnesses(parts, async (place) => {
+    const by = shown
+    return { socket: await dial(parts, { place, shown: by, protocol: WITNESS_ALPN }), place, own: by.svid }
+  })
 
   const retireAll = (): void => {
     for (const pool of pools.values()) pool.retire()
     pools.clear()
   }
   const renew = (): void => {
-    context = clientContext(parts.credentials.current(), parts.world.current().bundles)
+    shown = shownBy(parts.credentials.current(), parts.world.current().bundles)
     retireAll()
+    witnesses.renewed()
   }
   parts.credentials.onRotate(renew)
   parts.world.onChange((world, previous) => {
@@ -48,15 +59,41 @@ export function openPools(parts: Parts): Pools {
     return 0
   })
 
+  const openFor =
+    (place: Endpoint, by: Shown): (() => Promise<TLSSocket>) =>
+    async () => {
+      const socket = await dial(parts, { place, shown: by, protocol: 'http/1.1' })
+      dialled.set(socket, { socket, place, own: by.svid })
+      return socket
+    }
+  const isFresh = (socket: Socket): boolean => {
+    const peer = parts.connections.of(socket)?.svid
+    return peer !== undefined && parts.clock.now() < staleFrom(peer)
+  }
+
   return {
     request(place, { method, path, fields }, use) {
       const key = keyOf(place)
-      const pool = pools.get(key) ?? new Pool(parts, place, context)
+      const pool = pools.get(key) ?? new Pool(openFor(place, shown), isFresh)
       pools.set(key, pool)
       if (use === 'new') pool.dropIdle()
       return http.request({ agent: pool, method, path, headers: fields, host: place.host, port: place.port })
     },
-    close: retireAll,
+    hold(socket) {
+      const connection = parts.connections.of(socket)
+      const by = dialled.get(socket)
+      if (connection?.svid === undefined || by === undefined) return () => undefined
+      const release = connection.hold()
+      const leave = witnesses.enter(by, connection.svid)
+      return () => {
+        leave()
+        release()
+      }
+    },
+    close() {
+      witnesses.close()
+      retireAll()
+    },
   }
 }
 
@@ -74,8 +111,9 @@ function prune(pools: Map<string, Pool>, world: World): void {
 /** node:http's agent over our dial. */
 class Pool extends http.Agent {
   private readonly open: () => Promise<TLSSocket>
+  private readonly isFresh: (socket: Socket) => boolean
 
-  constructor(parts: Parts, place: Endpoint, context: SecureContext) {
+  constructor(open: () => Promise<TLSSocket>, isFresh: (socket: Socket) => boolean) {
     super({
       keepAlive: true,
       scheduling: 'lifo',
@@ -83,7 +121,8 @@ class Pool extends http.Agent {
       maxFreeSockets: MAX_IDLE_CONNECTIONS,
       timeout: IDLE_MS,
     })
-    this.open = () => dial(parts, place, context)
+    this.open = open
+    this.isFresh = isFresh
   }
 
   override createConnection(
@@ -94,6 +133,13 @@ class Pool extends http.Agent {
       (socket) => done(null, socket),
       (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
     )
+  }
+
+  /** The next call shall not begin on a connection whose peer's leaf is about to end: a new one shows the next leaf. */
+  override keepSocketAlive(socket: Duplex): boolean {
+    // typed as void, though its answer is what counts
+    const isKept: (socket: Duplex) => unknown = super.keepSocketAlive.bind(this)
+    return socket instanceof Socket && this.isFresh(socket) && isKept(socket) === true
   }
 
   dropIdle(): void {

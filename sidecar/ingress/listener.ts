@@ -8,6 +8,7 @@ import { listen } from '../../host/http-server.js'
 import { TLS_FLOOR } from '../../host/tls.js'
 import { MeshError } from '../../mesh/errors.js'
 import { partyOf } from '../../mesh/svid.js'
+import { WITNESS_ALPN } from '../../mesh/wire/witness.js'
 import { isIdentityField } from '../call/headers.js'
 import { answerOnSocket, answerProblem } from '../call/problem-answer.js'
 import { type CallReply, formatReply, TROTH_CALL } from '../call/troth-call.js'
@@ -16,6 +17,7 @@ import type { Parts } from '../parts.js'
 import { type Admitted, admit } from './admit.js'
 import type { App } from './app.js'
 import { openInbound } from './call.js'
+import { openWitnessStand } from './witness.js'
 
 export interface IngressOptions {
   readonly parts: Parts
@@ -42,15 +44,21 @@ export async function openIngress({ parts, app, host, port }: IngressOptions): P
     ...identityOf(parts),
     requestCert: true,
     rejectUnauthorized: false,
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: ['http/1.1', WITNESS_ALPN],
     handshakeTimeout: parts.limits.connectTimeoutMs,
   })
   server.maxConnections = MAX_CONNECTIONS
   const admitted = new WeakMap<Duplex, Admitted>()
-  admitBeforeReading(server, (socket) => {
+  const holdWitness = openWitnessStand()
+  readAdmitted(server, (socket) => {
     const admission = admit(parts, socket)
-    if (admission !== undefined) admitted.set(socket, admission)
-    return admission !== undefined
+    if (admission === undefined) return false
+    if (socket.alpnProtocol === WITNESS_ALPN) {
+      holdWitness(admission.connection)
+      return false
+    }
+    admitted.set(socket, admission)
+    return true
   })
   const refused = (error: MeshError, socket: Duplex): void => {
     const svid = admitted.get(socket)?.caller.svid
@@ -95,12 +103,12 @@ export async function openIngress({ parts, app, host, port }: IngressOptions): P
 
 const replyFields = (reply: CallReply): Record<string, string> => ({ [TROTH_CALL]: formatReply(reply) })
 
-/** node:https starts to read in its own listener for the event: it comes second, and only for whom was admitted. */
-function admitBeforeReading(server: https.Server, isAdmitted: (socket: TLSSocket) => boolean): void {
+/** node:https starts to read in its own listener for the event: it comes second, and only for who was admitted to make calls. */
+function readAdmitted(server: https.Server, isToBeRead: (socket: TLSSocket) => boolean): void {
   const readers = server.listeners('secureConnection')
   server.removeAllListeners('secureConnection')
   server.on('secureConnection', (socket: TLSSocket) => {
-    if (!isAdmitted(socket)) return
+    if (!isToBeRead(socket)) return
     for (const read of readers) read.call(server, socket)
   })
 }

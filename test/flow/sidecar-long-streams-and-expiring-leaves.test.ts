@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { issueLeaf } from '../../certs-dev/hierarchy.js'
 import { manualClock } from '../support/manual-clock.js'
 import { begin, problemIn, request } from '../support/raw-http.js'
 import { readEvents, startApp, type TestApp } from '../support/sse.js'
@@ -31,26 +30,6 @@ describe('a stream that outlives the leaf of its peer', () => {
     clock.advance(2)
     expect(await events.over).toBe('broken')
     expect(await tickets.records.end()).toMatchObject({ outcome: 'cut', reason: 'PEER_EXPIRED' })
-  })
-
-  it('goes on while the same instance holds another connection with a valid leaf', async () => {
-    await using app = await openStreamApp()
-    await using mesh = await startMesh()
-    const clock = manualClock()
-    const tickets = await mesh.start('tickets', { app: app.place, clock })
-    const planner = await mesh.start('planner', { leaf: { notAfter: clock.now() + HOUR } })
-    const events = readEvents(await begin(`${planner.urlOf('tickets')}/tickets/events`))
-    await events.next()
-    const instanceId = planner.credentials.current().svid.instanceId ?? ''
-    planner.credentials.rotate(
-      await issueLeaf(mesh.hierarchy, planner.id, { instanceId, notAfter: clock.now() + 3 * HOUR }),
-    )
-    expect((await request(`${planner.urlOf('tickets')}/tickets/1`)).status).toBe(200)
-    clock.advance(2 * HOUR)
-    expect(tickets.records.ends.filter(({ outcome }) => outcome === 'cut')).toEqual([])
-    clock.advance(2 * HOUR)
-    expect(await events.over).toBe('broken')
-    expect(await tickets.records.end(1)).toMatchObject({ outcome: 'cut', reason: 'PEER_EXPIRED' })
   })
 
   it('of another instance of the same agent is no help', async () => {
