@@ -47,20 +47,29 @@ export async function enrol(enrolling: Enrolling): Promise<StoredIdentity> {
   const instanceId = randomUUID()
   const keyPem = await makeKey()
   state.write('key.next.pem', keyPem)
+  let answer: Enrolment
+  let enrolled: StoredIdentity
   try {
-    const answer = await ask({ instanceId, csrPem: await makeCsr(keyPem, { commonName: name, instanceId }) })
-    const enrolled = accept(answer, { keyPem, instanceId }, enrolling)
-    state.write('bundle.pem', bundlePem(enrolled.bundle))
-    // what an older identity knew of the mesh, its own revocation perhaps, is no news to this one
-    state.remove('world.json')
-    commitIdentity(state, enrolled.identity, enrolled.instance)
-    log.info('identity.enrolled', { id: enrolled.identity.svid.id, serial: enrolled.identity.svid.serial })
-    checkSkew(answer.now, clock.now())
-    return enrolled
+    answer = await ask({ instanceId, csrPem: await makeCsr(keyPem, { commonName: name, instanceId }) })
+    enrolled = accept(answer, { keyPem, instanceId }, enrolling)
   } catch (error) {
     state.remove('key.next.pem')
     throw error
   }
+  save(state, enrolled)
+  log.info('identity.enrolled', { id: enrolled.identity.svid.id, serial: enrolled.identity.svid.serial })
+  checkSkew(answer.now, clock.now())
+  return enrolled
+}
+
+/** A crash within leaves a directory that is not enrolled, or one whose rotation can be finished; never a mixture that nobody can read. */
+function save(state: StateDir, { identity, instance, bundle }: StoredIdentity): void {
+  // what is there is of no use any more: expired, revoked, or of another mesh than this bundle
+  state.remove('svid.pem')
+  state.write('bundle.pem', bundlePem(bundle))
+  // what an older identity knew of the mesh, its own revocation perhaps, is no news to this one
+  state.remove('world.json')
+  commitIdentity(state, identity, instance)
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import { createPrivateKey, type X509Certificate } from 'node:crypto'
 import { MeshError } from '../../mesh/errors.js'
-import { integer, readJson, record, text } from '../../mesh/parse.js'
+import { integer, nullable, readJson, record, text, withDefault } from '../../mesh/parse.js'
 import { revocationsOf } from '../../mesh/revocation.js'
 import { type SpiffeId, trustDomainOf } from '../../mesh/spiffe-id.js'
 import { parseSvid } from '../../mesh/svid.js'
@@ -12,11 +12,12 @@ import { verifyPeer } from '../../mesh/verify-peer.js'
 import type { StateDir } from '../state-dir.js'
 import type { Identity, Instance } from './credentials.js'
 
-/** instance.json */
+/** instance.json. `serial`: the certificate that `renewAt` is for. */
 const READ_INSTANCE = record({
   version: integer(1, 1),
   instanceId: text(36),
   caAddress: text(300),
+  serial: withDefault(nullable(text(40)), null),
   renewAt: integer(0),
 })
 
@@ -41,8 +42,15 @@ export function loadIdentity(state: StateDir): StoredIdentity | undefined {
     const { id, instanceId } = parseSvid(leaf, issuing)
     const keyPem = finishRotation(state, leaf)
     const bundle = parseTrustBundle(trustDomainOf(id), state.read('bundle.pem') ?? '')
-    const instance = readJson(state.read('instance.json') ?? '', READ_INSTANCE, 'instance.json')
+    const { caAddress, serial, renewAt } = readJson(
+      state.read('instance.json') ?? '',
+      READ_INSTANCE,
+      'instance.json',
+    )
     const identity = proveIdentity({ chainPem, keyPem }, { id, instanceId: instanceId ?? '', bundle })
+    // a crash may have left what was meant for the next certificate, when this one is dead: renew now
+    const isOfThis = serial === null || serial === identity.svid.serial
+    const instance = { instanceId: instanceId ?? '', caAddress, renewAt: isOfThis ? renewAt : 0 }
     return { identity, instance, bundle }
   } catch (error) {
     if (error instanceof MeshError && error.code.startsWith('STATE_')) throw error
@@ -79,8 +87,8 @@ export function proveIdentity(
 }
 
 /** Puts a new identity, whose key is key.next.pem, in the place of the old one. */
-export function commitIdentity(state: StateDir, { chainPem }: Identity, instance: Instance): void {
-  state.write('instance.json', `${JSON.stringify({ version: 1, ...instance })}\n`)
+export function commitIdentity(state: StateDir, { chainPem, svid }: Identity, instance: Instance): void {
+  state.write('instance.json', `${JSON.stringify({ version: 1, ...instance, serial: svid.serial })}\n`)
   state.write('svid.pem', chainPem)
   state.promoteNextKey()
 }

@@ -56,7 +56,8 @@ export const READ_ENROLMENT = record({
   bundlePem: lines(262_144),
   /** `host:port` of the CA, for renewal and the feed. */
   caAddress: text(300),
-  renewAfterSeconds: integer(1),
+  /** At most a year: an instant that far away can still be counted in ms. */
+  renewAfterSeconds: integer(1, 31_536_000),
   /** The CA's clock, ms since epoch: the member compares it with its own. */
   now: integer(0),
 })

@@ -92,7 +92,7 @@ export type FromCa = Read<typeof READ_FROM_CA>
 export const READ_FROM_MEMBER = variant('type', {
   hello: record({ position: nullable(position), capabilities: listOf(text(64), 64) }),
   /** Sent when the world is replaced *and* every connection it condemns is destroyed. */
-  ack: record({ position, cut: integer(0) }),
+  ack: record({ position, cut: integer(0, 1_000_000) }),
   resync: record({}),
   /** `host` null: the address the CA sees this connection come from. */
   advertise: record({ host: nullable(text(255)), port: integer(1, 65_535) }),

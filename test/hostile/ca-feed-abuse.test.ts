@@ -44,6 +44,15 @@ describe('a member that abuses its feed', () => {
     expect(await feed.closed).toBe(1008)
   })
 
+  it('is dropped when it claims to have cut more than anybody can count', async () => {
+    await using ca = await startCa()
+    const feed = await fresh(ca)
+    feed.send(HELLO)
+    const { position } = await feed.next('snapshot')
+    feed.send({ type: 'ack', position, cut: Number.MAX_SAFE_INTEGER })
+    expect(await feed.closed).toBe(1008)
+  })
+
   it('may not skip the subprotocol, nor reach another path', async () => {
     await using ca = await startCa()
     const member = await ca.enrol('planner')

@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -208,6 +217,25 @@ describe('an enrolled member', () => {
     expect((await open(byToken(ca))).id).toBe('spiffe://other.internal/agent/planner')
   })
 
+  it('enrols again when the disk failed in the middle of moving to another mesh', async () => {
+    await using old = await startTestAuthority()
+    await using ca = await startTestAuthority({ trustDomain: 'other.internal' })
+    await (await open(byToken(old))).stop()
+    rmSync(file('world.json'), { force: true })
+    mkdirSync(file('world.json'))
+    await expect(open(byToken(ca))).rejects.toThrow()
+    rmdirSync(file('world.json'))
+    expect((await open(byToken(ca))).id).toBe('spiffe://other.internal/agent/planner')
+  })
+
+  it('keeps the key of a leaf that was saved when the disk failed before the key was in its place', async () => {
+    await using ca = await startTestAuthority()
+    mkdirSync(file('key.pem'), { recursive: true, mode: 0o700 })
+    await expect(open(byToken(ca))).rejects.toThrow()
+    rmdirSync(file('key.pem'))
+    expect((await open()).id).toBe('spiffe://acme.internal/agent/planner')
+  })
+
   it('holds its directory alone', async () => {
     await using ca = await startTestAuthority()
     await open(byToken(ca))
@@ -307,6 +335,22 @@ describe('renewal', () => {
     expect(again.credentials.current().keyPem).toBe(newKey)
     expect(readFileSync(file('key.pem'), 'utf8')).toBe(newKey)
     expect(existsSync(file('key.next.pem'))).toBe(false)
+  })
+
+  it('renews at once when a crash left the date of the next certificate beside this one', async () => {
+    await using ca = await startTestAuthority()
+    await (await open(byToken(ca))).stop()
+    const [oldSvid, oldKey] = [readFileSync(file('svid.pem')), readFileSync(file('key.pem'))]
+    const clock = manualClock()
+    const member = await open({ clock })
+    const before = member.credentials.current().svid.serial
+    await advanceUntil(clock, 10 * 60_000, () => member.credentials.current().svid.serial !== before)
+    await member.stop()
+    // instance.json is written first, and was all that was
+    writeFileSync(file('svid.pem'), oldSvid)
+    writeFileSync(file('key.pem'), oldKey)
+    const again = await open()
+    await until('renewed', () => again.credentials.current().svid.serial !== before)
   })
 
   it('renews soon after a sleep in which only the wall clock went on', async () => {
