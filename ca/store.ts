@@ -1,6 +1,7 @@
 // The CA's state, `<home>/ca/ca.db`. Opens the database and puts the store's methods together; what they do is in store/.
 
 import { randomUUID } from 'node:crypto'
+import { statSync } from 'node:fs'
 import { openSqlite, type Sqlite } from '../host/sqlite.js'
 import { MeshError } from '../mesh/errors.js'
 import type { TrustDomain } from '../mesh/spiffe-id.js'
@@ -23,13 +24,16 @@ export function createCaStore(file: string, mesh: { trustDomain: TrustDomain; ad
   db.close()
 }
 
-/** @throws MeshError STATE_UNREADABLE */
+/** @throws MeshError STATE_UNREADABLE; what is not whole is left as it is */
 export function openCaStore(file: string): CaStore {
+  // SQLite would begin a new database in a file that is missing or empty
+  if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) === 0)
+    throw new MeshError('STATE_UNREADABLE', `${file} is missing or empty`)
   const db = openSqlite({ file, migrations: MIGRATIONS, durability: 'power' })
-  const mesh = readMesh(db)
+  const mesh = wholeMesh(db)
   if (mesh === undefined) {
     db.close()
-    throw new MeshError('STATE_UNREADABLE', `${file} holds no mesh`)
+    throw new MeshError('STATE_UNREADABLE', `${file} is damaged, or holds no mesh`)
   }
   return {
     ...storeMembers(db, mesh.trustDomain),
@@ -52,6 +56,15 @@ function readMesh(db: Sqlite): MeshState | undefined {
   if (row === undefined) return undefined
   const { trust_domain: trustDomain, address, generation, epoch } = row
   return { trustDomain, address, position: { generation, epoch } }
+}
+
+/** Undefined also when pages of the database are damaged: found now, and not at the revocation that needs them. */
+function wholeMesh(db: Sqlite): MeshState | undefined {
+  try {
+    return db.pragma('quick_check(1)', { simple: true }) === 'ok' ? readMesh(db) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function storeMesh(

@@ -74,8 +74,11 @@ export function storeMembers(db: Sqlite, trustDomain: TrustDomain): Members {
       transact(db, () => {
         const { id } = requireMember(db, key)
         const row = db
-          .prepare(`UPDATE members SET state = 'registered' WHERE id = ? AND state = 'revoked' RETURNING *`)
-          .get(id) as MemberRow | undefined
+          // a new registration: a token that was being minted or spent as the revocation came is void
+          .prepare(
+            `UPDATE members SET state = 'registered', registration = ? WHERE id = ? AND state = 'revoked' RETURNING *`,
+          )
+          .get(randomUUID(), id) as MemberRow | undefined
         return { member: memberOf(row ?? requireMember(db, key)), position: liftBan(db, id) }
       }),
     removeMember: (key, now) =>

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -92,6 +92,40 @@ describe('serve', () => {
       })
       await first.close()
       await first.close()
+      await (await serve(home)).close()
+    }))
+
+  it('names what is damaged, and leaves it as it was', () =>
+    inHome(async (home) => {
+      const { dir } = await init(home)
+      await (await serve(home)).close()
+      const damages: [file: string, damage: (whole: Buffer) => Buffer | null, wanted: string][] = [
+        ['ca.db', () => null, 'STATE_UNREADABLE'],
+        ['ca.db', () => Buffer.alloc(0), 'STATE_UNREADABLE'],
+        ['ca.db', (whole) => whole.subarray(0, whole.length / 2), 'STATE_UNREADABLE'],
+        [
+          'ca.db',
+          (whole) => Buffer.concat([whole.subarray(0, 8192), Buffer.alloc(whole.length - 8192, 7)]),
+          'STATE_UNREADABLE',
+        ],
+        ['root.pem', () => null, 'CONFIG_MISSING'],
+        ['root.pem', (whole) => whole.subarray(0, 100), 'STATE_UNREADABLE'],
+        ['issuing.pem', () => Buffer.alloc(0), 'STATE_UNREADABLE'],
+        ['issuing.pem', (whole) => whole.subarray(0, 300), 'STATE_UNREADABLE'],
+        ['issuing.key.pem', (whole) => whole.subarray(0, 100), 'STATE_UNREADABLE'],
+        ['issuing.key.pem', () => null, 'CONFIG_MISSING'],
+      ]
+      for (const [name, damage, wanted] of damages) {
+        const file = path.join(dir, name)
+        const whole = readFileSync(file)
+        const damaged = damage(whole)
+        if (damaged === null) rmSync(file)
+        else writeFileSync(file, damaged)
+        await expect(serve(home), name).rejects.toEqual(code(wanted))
+        if (damaged === null) expect(existsSync(file)).toBe(false)
+        else expect(readFileSync(file).equals(damaged), name).toBe(true)
+        writeFileSync(file, whole, { mode: 0o600 })
+      }
       await (await serve(home)).close()
     }))
 

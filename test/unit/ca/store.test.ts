@@ -92,6 +92,23 @@ describe('join tokens in the store', () => {
     await expect(redeem('h1')).rejects.toEqual(code('AGENT_REVOKED'))
   })
 
+  it('end with a revocation that came while they were minted or spent', async () => {
+    const registration = await register(PLANNER)
+    await store.revokeMember(PLANNER, 'x', NOW)
+    await store.addToken({
+      ...PLANNER,
+      secretHash: 'h1',
+      registration,
+      createdAt: NOW,
+      expiresAt: NOW + 600_000,
+    })
+    await store.restoreMember(PLANNER)
+    await expect(redeem('h1')).rejects.toEqual(code('AGENT_UNKNOWN'))
+    await expect(store.recordEnrolment(certificate(PLANNER), registration)).rejects.toEqual(
+      code('AGENT_UNKNOWN'),
+    )
+  })
+
   it('die with the registration they were minted for', async () => {
     await mint('h1')
     await store.removeMember(PLANNER, NOW)
