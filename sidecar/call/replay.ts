@@ -5,12 +5,14 @@ import { MeshError } from '../../mesh/errors.js'
 import { timeOfCallId } from './call-id.js'
 
 export interface ReplayLimits {
-  /** Ids remembered of one caller: at least this many, at most twice. */
+  /** Ids remembered of one caller: at least this many, at most twice; fewer when all callers together have too many. */
   readonly idsPerCaller: number
   readonly callers: number
+  /** Ids remembered in all: some 130 bytes each. */
+  readonly ids: number
 }
 
-export const REPLAY_LIMITS: ReplayLimits = { idsPerCaller: 16_384, callers: 4096 }
+export const REPLAY_LIMITS: ReplayLimits = { idsPerCaller: 16_384, callers: 4096, ids: 262_144 }
 
 /** Ids from further ahead are refused: they would push the floor of everybody who is met later. */
 const MAX_AHEAD_MS = 600_000
@@ -38,6 +40,26 @@ export interface ReplayGuard {
 export function openReplayGuard(limits: ReplayLimits): ReplayGuard {
   const callers = new Map<string, Memory>()
   let forgottenTo = 0
+  let held = 0
+
+  /** The newest ids become the older ones, the older ones are forgotten. */
+  const age = (memory: Memory): void => {
+    held -= memory.older.size
+    memory.floor = Math.max(memory.floor, memory.olderTo)
+    memory.older = memory.recent
+    memory.olderTo = memory.recentTo
+    memory.recent = new Set()
+    memory.recentTo = 0
+  }
+
+  /** Makes room in the memories unused for longest; an eighth at once, so that it is seldom. */
+  const makeRoom = (): void => {
+    while (held > limits.ids * 0.875)
+      for (const memory of callers.values()) {
+        if (held <= limits.ids * 0.875) return
+        if (memory.recent.size + memory.older.size > 0) age(memory)
+      }
+  }
 
   const memoryOf = (caller: string): Memory => {
     const known = callers.get(caller)
@@ -50,6 +72,7 @@ export function openReplayGuard(limits: ReplayLimits): ReplayGuard {
     const [oldest] = callers
     if (oldest !== undefined && callers.size >= limits.callers) {
       callers.delete(oldest[0])
+      held -= oldest[1].recent.size + oldest[1].older.size
       forgottenTo = Math.max(forgottenTo, oldest[1].recentTo, oldest[1].olderTo, oldest[1].floor)
     }
     const fresh = {
@@ -71,14 +94,10 @@ export function openReplayGuard(limits: ReplayLimits): ReplayGuard {
         throw new MeshError('CALL_ID_INVALID', `call id ${callId} is from the future`)
       if (at <= memory.floor || memory.recent.has(callId) || memory.older.has(callId))
         throw new MeshError('CALL_ID_INVALID', `call id ${callId} was used before`)
-      if (memory.recent.size >= limits.idsPerCaller) {
-        memory.floor = Math.max(memory.floor, memory.olderTo)
-        memory.older = memory.recent
-        memory.olderTo = memory.recentTo
-        memory.recent = new Set()
-        memory.recentTo = 0
-      }
+      if (memory.recent.size >= limits.idsPerCaller) age(memory)
+      if (held >= limits.ids) makeRoom()
       memory.recent.add(callId)
+      held += 1
       memory.recentTo = Math.max(memory.recentTo, at)
     },
   }

@@ -1,7 +1,7 @@
 // One call from the mesh to the app: whose it is was proved at admission; here it is recognised, decided, recorded, and only then the
 // app hears of it. The ingress alone decides the scope.
 
-import type { IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { errorFields } from '../../host/log.js'
 import { asMeshError, MeshError } from '../../mesh/errors.js'
@@ -199,7 +199,7 @@ function meshHostOf(id: SpiffeId): string {
 async function sendToApp(parts: Parts, app: App, inbound: Inbound, head: AppHead): Promise<Exchanged> {
   const release = inbound.connection.hold()
   const send = async (use: 'any' | 'new'): Promise<Exchanged> =>
-    exchangeWith(parts, inbound, await openToApp(app, head, use))
+    exchangeWith(parts, inbound, await openToApp(parts, app.request(head, use)))
   try {
     const exchanged = await send('any')
     return mayRepeat(exchanged, inbound.arrived) ? await send('new') : exchanged
@@ -208,12 +208,19 @@ async function sendToApp(parts: Parts, app: App, inbound: Inbound, head: AppHead
   }
 }
 
-async function openToApp(app: App, head: AppHead, use: 'any' | 'new'): Promise<Upstream> {
-  try {
-    return await openUpstream(app.request(head, use))
-  } catch (cause) {
-    throw new MeshError('APP_UNREACHABLE', 'the app does not answer', { cause })
-  }
+/** Waits for a connection to the app no longer than for one to a callee: long streams may hold all of them. */
+function openToApp({ clock, limits }: Parts, request: ClientRequest): Promise<Upstream> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause: unknown): void =>
+      reject(new MeshError('APP_UNREACHABLE', 'the app does not answer', { cause }))
+    const deadline = clock.after(limits.connectTimeoutMs, () => {
+      request.destroy()
+      fail(new Error('all connections to the app are in use'))
+    })
+    openUpstream(request)
+      .then(resolve, fail)
+      .finally(() => deadline.cancel())
+  })
 }
 
 function exchangeWith(

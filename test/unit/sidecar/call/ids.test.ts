@@ -69,7 +69,7 @@ describe('troth-call', () => {
 
 describe('the replay guard', () => {
   it('takes an id once from each caller', () => {
-    const guard = openReplayGuard({ idsPerCaller: 10, callers: 10 })
+    const guard = openReplayGuard({ idsPerCaller: 10, callers: 10, ids: 1000 })
     const id = newCallId(NOW)
     guard.use('a', id, NOW)
     guard.use('b', id, NOW)
@@ -77,7 +77,7 @@ describe('the replay guard', () => {
   })
 
   it('never takes again what it has forgotten', () => {
-    const guard = openReplayGuard({ idsPerCaller: 4, callers: 10 })
+    const guard = openReplayGuard({ idsPerCaller: 4, callers: 10, ids: 1000 })
     const ids = Array.from({ length: 100 }, (_, nth) => newCallId(NOW + nth))
     for (const id of ids) guard.use('a', id, NOW)
     for (const id of ids) expect(codeOf(() => guard.use('a', id, NOW))).toBe('CALL_ID_INVALID')
@@ -85,7 +85,7 @@ describe('the replay guard', () => {
   })
 
   it('does not open a way back for a caller that was pushed out', () => {
-    const guard = openReplayGuard({ idsPerCaller: 4, callers: 2 })
+    const guard = openReplayGuard({ idsPerCaller: 4, callers: 2, ids: 1000 })
     const id = newCallId(NOW)
     guard.use('a', id, NOW)
     guard.use('b', newCallId(NOW + 1), NOW)
@@ -94,8 +94,17 @@ describe('the replay guard', () => {
     guard.use('a', newCallId(NOW + 3), NOW)
   })
 
+  it('forgets the oldest ids of the quietest callers when all have too many, and takes none of them again', () => {
+    const guard = openReplayGuard({ idsPerCaller: 50, callers: 100, ids: 200 })
+    const ids = Array.from({ length: 1000 }, (_, nth) => newCallId(NOW + nth))
+    for (const [nth, id] of ids.entries()) guard.use(`caller ${nth % 20}`, id, NOW)
+    for (const [nth, id] of ids.entries())
+      expect(codeOf(() => guard.use(`caller ${nth % 20}`, id, NOW))).toBe('CALL_ID_INVALID')
+    guard.use('caller 1', newCallId(NOW + 1000), NOW)
+  })
+
   it('refuses ids from far ahead, which would shut others out', () => {
-    const guard = openReplayGuard({ idsPerCaller: 4, callers: 2 })
+    const guard = openReplayGuard({ idsPerCaller: 4, callers: 2, ids: 1000 })
     expect(codeOf(() => guard.use('a', newCallId(NOW + 3_600_000), NOW))).toBe('CALL_ID_INVALID')
   })
 })
