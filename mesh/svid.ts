@@ -36,7 +36,11 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
  * @see X509-SVID §5
  */
 export function parseSvid(leaf: X509Certificate, issuing: X509Certificate): Svid {
-  const certificate = readCertificate(leaf)
+  return svidOf(leaf, readCertificate(leaf), issuing)
+}
+
+/** As `parseSvid`, of a leaf that was read already. @throws MeshError as `parseSvid` */
+export function svidOf(leaf: X509Certificate, certificate: Certificate, issuing: X509Certificate): Svid {
   const id = readLeafId(leaf, certificate)
   const { serial, subjectSerialNumber, notBefore, notAfter } = certificate
   return {

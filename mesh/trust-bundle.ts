@@ -2,6 +2,7 @@
 // domain's IDs chain to" and nothing else; it never merges with another domain's (SPIFFE Trust Domain and Bundle §4).
 
 import { createHash, X509Certificate } from 'node:crypto'
+import { type Authorities, openAuthorities } from './authorities.js'
 import { MeshError } from './errors.js'
 import type { TrustDomain } from './spiffe-id.js'
 
@@ -9,6 +10,8 @@ export interface TrustBundle {
   readonly trustDomain: TrustDomain
   /** At least one; CA certificates. */
   readonly roots: readonly X509Certificate[]
+  /** What was read already, of the roots and below them. */
+  readonly authorities: Authorities
 }
 
 const MAX_PEM_BYTES = 262_144
@@ -57,7 +60,7 @@ export function parseTrustBundle(trustDomain: TrustDomain, rootsPem: string): Tr
         `the trust bundle of ${trustDomain} holds a certificate that is no CA`,
       )
   }
-  return { trustDomain, roots }
+  return { trustDomain, roots, authorities: openAuthorities(roots) }
 }
 
 /** SHA-256 of the DER, lower-case hex. */

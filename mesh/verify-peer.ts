@@ -4,11 +4,12 @@
 
 import type { X509Certificate } from 'node:crypto'
 import type { Party } from './audit-record.js'
-import { type Certificate, readCertificate } from './certificate.js'
+import { type Link, linkOf } from './authorities.js'
+import type { Certificate } from './certificate.js'
 import { MeshError, type MeshErrorCode } from './errors.js'
 import { covers, type Revocations } from './revocation.js'
 import { type Meaning, meaningOf, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.js'
-import { checkKey, hasBothUsages, parseSvid, partyOf, readLeafId, type Svid } from './svid.js'
+import { checkKey, hasBothUsages, partyOf, readLeafId, type Svid, svidOf } from './svid.js'
 import type { TrustBundle } from './trust-bundle.js'
 
 /** Whom a door awaits: one identity, or any of some kinds. */
@@ -39,12 +40,6 @@ export class PeerRefused extends MeshError {
 /** Leaf, issuing CA, one more CA at most, root. */
 const MAX_CHAIN = 4
 
-/** One certificate of a path with what it says. */
-interface Link {
-  readonly certificate: X509Certificate
-  readonly says: Certificate
-}
-
 /**
  * Judges a peer's certificate chain.
  *
@@ -59,18 +54,24 @@ export function verifyPeer(question: Question): Svid {
   if (first === undefined) throw new MeshError('PEER_NO_CERTIFICATE', 'the peer showed no certificate')
   if (chain.length > MAX_CHAIN) throw untrusted(`it has more than ${MAX_CHAIN} certificates`)
 
-  const leaf = { certificate: first, says: readCertificate(first) }
+  const leaf = linkOf(first)
   const id = readLeafId(first, leaf.says)
   const trustDomain = trustDomainOf(id)
   const bundle = bundles.get(trustDomain)
   if (bundle === undefined)
     throw new MeshError('PEER_TRUST_DOMAIN', `trust domain ${trustDomain} is not trusted here`)
 
-  const path = findPath([leaf], others.map(linkOf), bundle.roots.map(linkOf))
+  const { authorities } = bundle
+  const path = findPath(
+    [leaf],
+    others.map((each) => authorities.read(each)),
+    authorities.roots(),
+  )
   const issuing = path?.[1]
   if (path === undefined || issuing === undefined) throw untrusted(`no root of ${trustDomain} vouches for it`)
   for (const link of path.slice(1)) checkSigner(link, trustDomain)
-  const svid = parseSvid(first, issuing.certificate)
+  for (const link of path.slice(1, -1)) authorities.remember(link)
+  const svid = svidOf(first, leaf.says, issuing.certificate)
 
   for (const { says } of path) checkValidity(says, svid, now)
   if (!tlsAuthorized) throw untrusted('TLS did not accept it')
@@ -78,8 +79,6 @@ export function verifyPeer(question: Question): Svid {
   checkExpected(svid, expected)
   return svid
 }
-
-const linkOf = (certificate: X509Certificate): Link => ({ certificate, says: readCertificate(certificate) })
 
 const untrusted = (why: string): MeshError =>
   new MeshError('PEER_CHAIN_UNTRUSTED', `the peer's chain is not trusted: ${why}`)

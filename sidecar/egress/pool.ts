@@ -32,7 +32,8 @@ export interface PooledHead {
 /** Shorter than the ingress keeps idle connections, so that the end comes from here. */
 const IDLE_MS = 60_000
 const MAX_CONNECTIONS = 1024
-const MAX_IDLE_CONNECTIONS = 32
+/** To one callee instance. A call that finds none costs a handshake at both ends; one too many costs its buffers, for IDLE_MS. */
+const MAX_IDLE_CONNECTIONS = 256
 
 export function openPools(parts: Parts): Pools {
   const pools = new Map<string, Pool>()

@@ -19,8 +19,8 @@ export interface AppHead {
   readonly fields: readonly string[]
 }
 
+/** At once; all may wait for their next call, which is not for long. */
 const MAX_CONNECTIONS = 256
-const MAX_IDLE_CONNECTIONS = 32
 /** Many servers close idle connections after five seconds. */
 const IDLE_MS = 4000
 
@@ -29,7 +29,7 @@ export function openApp(place: AppPlace, secret: string): App {
     keepAlive: true,
     scheduling: 'lifo',
     maxSockets: MAX_CONNECTIONS,
-    maxFreeSockets: MAX_IDLE_CONNECTIONS,
+    maxFreeSockets: MAX_CONNECTIONS,
     timeout: IDLE_MS,
   })
   const dropIdle = (): void => {
