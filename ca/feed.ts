@@ -151,6 +151,11 @@ function connect(options: FeedOptions, ws: WebSocket, { member, source, greeted 
   ws.on('pong', () => {
     connection.silent = 0
   })
+  // each is answered, also for a member that reads no answers
+  ws.on('ping', () => {
+    connection.session.budget -= 1
+    if (connection.session.budget < 0) ws.terminate()
+  })
   ws.on('message', (data, isBinary) => {
     connection.queued += 1
     if (connection.queued > QUEUED_MAX) {

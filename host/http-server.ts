@@ -80,6 +80,8 @@ export function listen(
     server.once('error', failed)
     const listening = (): void => {
       server.removeListener('error', failed)
+      // an accept that fails later (no files, no memory) costs that connection, never the process
+      server.on('error', () => undefined)
       if ('socket' in where) chmodSync(where.socket, 0o600)
       const address = server.address()
       resolve(typeof address === 'object' && address !== null ? address.port : 0)

@@ -53,6 +53,13 @@ describe('a member that abuses its feed', () => {
     expect(await feed.closed).toBe(1008)
   })
 
+  it('is dropped when it makes the CA answer pings without end', async () => {
+    await using ca = await startCa()
+    const feed = await fresh(ca)
+    for (let count = 0; count < 40; count += 1) feed.ping()
+    expect(await feed.closed).toBe(1006)
+  })
+
   it('may not skip the subprotocol, nor reach another path', async () => {
     await using ca = await startCa()
     const member = await ca.enrol('planner')

@@ -78,6 +78,7 @@ export interface TestFeed {
   send(frame: FromMember): void
   /** What no member of ours would send. */
   sendRaw(data: string | Buffer): void
+  ping(): void
   /** The next frame of that type, heartbeats and others passed over. */
   next<T extends FromCa['type']>(type: T): Promise<Extract<FromCa, { type: T }>>
   /** Resolves with the close code. */
@@ -246,6 +247,7 @@ function openTestFeed(url: string, tls: RequestOptions): Promise<TestFeed> {
       resolve({
         send: (frame) => ws.send(JSON.stringify(frame)),
         sendRaw: (data) => ws.send(data),
+        ping: () => ws.ping(),
         next,
         closed,
         pause: () => ws.pause(),

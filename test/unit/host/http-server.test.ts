@@ -177,6 +177,13 @@ describe('listening', () => {
     rmSync(dir, { recursive: true })
   })
 
+  it('survives that a connection cannot be accepted', async () => {
+    const server = createHttpServer(() => undefined)
+    await listen(server, { host: '127.0.0.1', port: 0, flag: '--x' })
+    open.push(server)
+    expect(() => server.emit('error', new Error('accept EMFILE'))).not.toThrow()
+  })
+
   it('on a socket whose path the system would cut is refused', async () => {
     const socket = `/tmp/${'x'.repeat(104)}`
     await expect(
