@@ -28,6 +28,18 @@ const FORWARDING = new Set([
   'x-real-ip',
 ])
 
+/**
+ * Fields by which many frameworks let a request name another method or path than its first line: the app would run an operation
+ * that nobody judged. No RFC knows them.
+ */
+const OVERRIDING = new Set([
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
+  'x-original-url',
+  'x-rewrite-url',
+])
+
 /** True for a field that speaks of identity or of the sidecar, however it is spelled. */
 export function isIdentityField(name: string): boolean {
   const folded = foldName(name)
@@ -73,7 +85,7 @@ export function headToApp(
   { caller, callId, scopes, ingressSecret, meshHost }: ForApp,
 ): string[] {
   return [
-    ...requestHead(request, (name) => !isIdentityField(name) && !FORWARDING.has(foldName(name))),
+    ...requestHead(request, mayReachApp),
     'x-forwarded-host',
     meshHost,
     'x-forwarded-proto',
@@ -89,6 +101,11 @@ export function headToApp(
     'x-troth-ingress',
     ingressSecret,
   ]
+}
+
+function mayReachApp(name: string): boolean {
+  const folded = foldName(name)
+  return !isIdentityField(name) && !FORWARDING.has(folded) && !OVERRIDING.has(folded)
 }
 
 /** The head of an answer for the next hop: its own framing, none of the fields that only the sidecars may speak. */
