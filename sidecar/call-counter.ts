@@ -25,7 +25,7 @@ export function openCallCounter(metrics: Metrics): CallCounter {
 
 /** Gauges that read the state of the identity at each scrape. */
 export function registerGauges(metrics: Metrics, parts: Parts): void {
-  const { connections, credentials, world, inFlight, recorder } = parts
+  const { connections, credentials, world, inFlight } = parts
   for (const direction of ['egress', 'ingress'] as const)
     metrics.gauge('troth_connections', 'Admitted connections', () => connections.count(direction), {
       direction,
@@ -41,7 +41,4 @@ export function registerGauges(metrics: Metrics, parts: Parts): void {
   )
   metrics.gauge('troth_self_revoked', '1 when this identity was revoked', () => (world.selfRevoked ? 1 : 0))
   metrics.gauge('troth_policy_version', 'Version of the policy in force', () => world.current().policyVersion)
-  metrics.gauge('troth_ledger_healthy', '0 while the ledger cannot be written', () =>
-    recorder.healthy ? 1 : 0,
-  )
 }

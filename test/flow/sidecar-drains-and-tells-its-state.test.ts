@@ -61,7 +61,6 @@ describe('the admin door', () => {
       'troth_connections{direction="ingress"} 0',
       'troth_feed_stale 0',
       'troth_self_revoked 0',
-      'troth_ledger_healthy 1',
       'troth_calls_running 0',
     ])
       expect(body.toString()).toContain(`${line}\n`)
