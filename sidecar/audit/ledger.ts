@@ -89,9 +89,9 @@ export function openLedger({ dir, author, durability, maxDiskBytes, now }: Ledge
 }
 
 /**
- * SQLite itself refuses to grow beyond `maxDiskBytes`. The WAL is folded back on this thread, every 1000 pages: a pause of some
- * milliseconds each ~4 MB. Tried against a worker with its own connection: that costs 10 MB and a thread a sidecar, and it
- * must be found in both a source tree and a package; on the one or two cores a sidecar gets, the pause only moves.
+ * SQLite itself refuses to grow beyond `maxDiskBytes`. For now the WAL is folded back on this thread, every 1000 pages, so that one
+ * fold writes some 4 MB at most before calls go on. A worker with its own connection would take that off this thread, for the price
+ * of a thread and its memory in every sidecar; which is better has not been measured.
  */
 function boundDisk(db: Sqlite, maxDiskBytes: number): void {
   const pageSize = db.pragma('page_size', { simple: true }) as number
