@@ -32,6 +32,9 @@ export function parseFailureOf(error: ParseFailure): MeshError | undefined {
   }
 }
 
+/** The other side ended its stream where a message was not over. */
+export const isEarlyEnd = (error: ParseFailure): boolean => error.code === 'HPE_INVALID_EOF_STATE'
+
 const malformed = (cause: Error): MeshError =>
   new MeshError('CALL_MALFORMED', 'the request is not well-formed HTTP/1.1', { cause })
 

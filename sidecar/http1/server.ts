@@ -6,7 +6,7 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../mesh/errors.js'
 import { HEAD_MAX_BYTES, type RawHead, type RequestHead, readHead } from './head.js'
-import { parseFailureOf } from './parse-failure.js'
+import { isEarlyEnd, parseFailureOf } from './parse-failure.js'
 
 /** Options of every server behind a door. Bodies have no time limit here: the exchange watches them. */
 export const HTTP1_LIMITS = {
@@ -102,8 +102,10 @@ export function serveHttp1(server: Server, door: Door): void {
     const response = latest.get(socket)
     // In the middle of an answer another one would be read as its body.
     const isAnswering = response?.headersSent === true && !response.writableFinished
-    if (failure === undefined || isAnswering) {
-      if (failure !== undefined) door.refuseSilently(failure, socket)
+    // Who leaves in the middle of a body ends the call, whose record says so.
+    const isAbort = isEarlyEnd(error) && response !== undefined && !response.writableFinished
+    if (failure === undefined || isAbort || isAnswering) {
+      if (failure !== undefined && !isAbort) door.refuseSilently(failure, socket)
       socket.destroy()
       return
     }

@@ -116,7 +116,7 @@ it('an expectation other than 100-continue is refused and counted', async () => 
   expect(await mesh.planner.records.refusal()).toMatchObject({ reason: 'CALL_MALFORMED' })
 })
 
-it('no spelling of an identity or framing header reaches the app, and the credential leaves in no Referer', async () => {
+it('no spelling of an identity, framing or override header reaches the app, and the credential leaves in no Referer', async () => {
   await using app = await startApp()
   await using mesh = await pair(app.place)
   const answer = await request(`${mesh.planner.urlOf('tickets')}/tickets/1`, {
@@ -126,6 +126,11 @@ it('no spelling of an identity or framing header reaches the app, and the creden
       'X~Troth~Scopes': 'LIE',
       'X+Forwarded+Client.Cert': 'LIE',
       'X.Forwarded.For': 'LIE',
+      'X-HTTP-Method-Override': 'LIE',
+      'x-http-method': 'LIE',
+      X_Method_Override: 'LIE',
+      'X-Original-URL': '/LIE',
+      'X-Rewrite-URL': '/LIE',
       Content_Length: '1000',
       'Transfer.Encoding': 'LIE',
       referer: `${mesh.planner.urlOf('tickets')}/tickets`,
@@ -153,4 +158,20 @@ it('header values pass byte for byte in both directions, with and without a body
     expect(app.seen.at(-1)?.headers['x-name']).toBe('caf\u00e9')
     expect(answer.headers['x-name']).toBe('caf\u00e9')
   }
+})
+
+it('a caller that leaves in the middle of its body is an aborted call, and nothing was malformed', async () => {
+  await using app = await startApp()
+  app.server.removeAllListeners('request')
+  await using mesh = await pair(app.place)
+  const { planner, tickets } = mesh
+  const socket = await connectPlain(planner.ports.egress)
+  socket.write(
+    `POST /~${planner.credential}/@tickets/tickets/1 HTTP/1.1\r\nHost: 127.0.0.1:${planner.ports.egress}\r\nContent-Length: 9\r\n\r\nabc`,
+  )
+  await tickets.records.decision()
+  socket.end()
+  expect(await planner.records.end()).toMatchObject({ outcome: 'aborted' })
+  expect(await tickets.records.end()).toMatchObject({ outcome: 'aborted' })
+  expect([planner.records.refusals, tickets.records.refusals]).toEqual([[], []])
 })
