@@ -142,8 +142,9 @@ export function readJson<T>(
     value = JSON.parse(
       typeof json === 'string' ? json : new TextDecoder('utf-8', { fatal: true }).decode(json),
     )
-  } catch (error) {
-    throw new MeshError(code, `${what} is not JSON`, { cause: error })
+  } catch {
+    // without its cause: V8 quotes the text, which may be a secret
+    throw new MeshError(code, `${what} is not JSON`)
   }
   return readValue(value, read, what, code)
 }

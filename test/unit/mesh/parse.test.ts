@@ -96,6 +96,18 @@ describe('JSON', () => {
     expect(readJson(Buffer.from('{"a":true}'), record({ a: flag }), 'thing')).toEqual({ a: true })
   })
 
+  it('is refused without a word of it: it may be a secret', () => {
+    const secret = 'hunter2'
+    try {
+      readJson(`{"secret": ${secret}}`, text(), 'thing')
+    } catch (error) {
+      const { message, cause } = error as MeshError
+      expect([message, cause]).toEqual(['thing is not JSON', undefined])
+      return
+    }
+    throw new Error('it was read')
+  })
+
   it.each<[string, string | Uint8Array]>([
     ['nothing', ''],
     ['text that is not JSON', '{a:1}'],
