@@ -1,10 +1,11 @@
 // The admin door: read-only HTTP on loopback for process managers and Prometheus. It acts on nothing, tells no identity's secrets and
-// takes GET only; a browser page learns no more than that a sidecar is here.
+// takes GET only; a browser page reads nothing, under whatever name it came.
 
-import type { Server } from 'node:http'
-import { createHttpServer, listen, serveRoutes } from '../host/http-server.js'
+import type { IncomingMessage, Server } from 'node:http'
+import { createHttpServer, listen, sendProblem, serveRoutes } from '../host/http-server.js'
 import type { Log } from '../host/log.js'
 import { METRICS_TYPE, type Metrics } from '../host/metrics.js'
+import { MeshError } from '../mesh/errors.js'
 
 export interface AdminOptions {
   readonly port: number
@@ -24,25 +25,40 @@ export interface AdminDoor {
  * @throws MeshError PORT_BUSY
  */
 export async function openAdmin({ port, metrics, log, unready }: AdminOptions): Promise<AdminDoor> {
-  const server = createHttpServer(
-    serveRoutes(
-      [
-        { method: 'GET', path: '/healthz', answer: () => ({ json: { ok: true } }) },
-        {
-          method: 'GET',
-          path: '/readyz',
-          answer: () => {
-            const reasons = unready()
-            return {
-              status: reasons.length === 0 ? 200 : 503,
-              json: { ready: reasons.length === 0, reasons },
-            }
-          },
+  const serve = serveRoutes(
+    [
+      { method: 'GET', path: '/healthz', answer: () => ({ json: { ok: true } }) },
+      {
+        method: 'GET',
+        path: '/readyz',
+        answer: () => {
+          const reasons = unready()
+          return {
+            status: reasons.length === 0 ? 200 : 503,
+            json: { ready: reasons.length === 0, reasons },
+          }
         },
-        { method: 'GET', path: '/metrics', answer: () => ({ text: metrics.text(), type: METRICS_TYPE }) },
-      ],
-      log,
-    ),
+      },
+      { method: 'GET', path: '/metrics', answer: () => ({ text: metrics.text(), type: METRICS_TYPE }) },
+    ],
+    log,
   )
+  const server = createHttpServer((request, response) => {
+    if (isFromPage(request))
+      sendProblem(response, new MeshError('BROWSER_REFUSED', 'web pages do not read this door'))
+    else serve(request, response)
+  })
   return { server, port: await listen(server, { host: '127.0.0.1', port, flag: '--admin-port' }) }
+}
+
+const LOOPBACK = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?$/i
+
+/** A browser said so, or the door was reached under a name that is not its own (DNS rebinding). */
+function isFromPage({ headers }: IncomingMessage): boolean {
+  const { origin, host } = headers
+  return (
+    origin !== undefined ||
+    headers['sec-fetch-site'] !== undefined ||
+    (host !== undefined && !LOOPBACK.test(host))
+  )
 }

@@ -57,4 +57,20 @@ describe('a web page at the local door', () => {
     )
     expect(statusOf(hostless)).toBe(403)
   })
+
+  it('reads nothing at the admin door either, under whatever name it came', async () => {
+    await using mesh = await startMesh()
+    const { ports } = await mesh.start('planner')
+    const url = `http://127.0.0.1:${ports.admin}/metrics`
+    for (const headers of [
+      { host: `evil.example:${ports.admin}` },
+      { origin: 'http://evil.example' },
+      { 'sec-fetch-site': 'cross-site' },
+    ]) {
+      const answer = await request(url, { headers })
+      expect([answer.status, problemIn(answer).code]).toEqual([403, 'BROWSER_REFUSED'])
+    }
+    expect((await request(url, { headers: { host: `localhost:${ports.admin}` } })).status).toBe(200)
+    expect((await request(url)).status).toBe(200)
+  })
 })
