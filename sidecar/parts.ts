@@ -21,11 +21,22 @@ export interface Parts {
   readonly clock: Clock
   readonly log: Log
   readonly limits: ExchangeLimits & { readonly connectTimeoutMs: number }
+  readonly doors: DoorLimits
   readonly count: CallCounter
   readonly inFlight: InFlight
   /** How this side stands now. */
   standing(): Standing
 }
+
+/** What a door bears before anybody has proved anything. */
+export interface DoorLimits {
+  /** Until the head of a request is whole. */
+  readonly headMs: number
+  /** Connections of one door at once; one more is closed unread. */
+  readonly maxConnections: number
+}
+
+export const DOOR_LIMITS: DoorLimits = { headMs: 10_000, maxConnections: 4096 }
 
 /** The calls that run, so that a drain can wait for them. */
 export interface InFlight {

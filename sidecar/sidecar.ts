@@ -21,7 +21,7 @@ import { openPools } from './egress/pool.js'
 import { openApp } from './ingress/app.js'
 import { openIngress } from './ingress/listener.js'
 import type { LocalSecrets, Ports } from './local-state.js'
-import { openInFlight, type Parts } from './parts.js'
+import { DOOR_LIMITS, type DoorLimits, openInFlight, type Parts } from './parts.js'
 
 export interface SidecarOptions {
   readonly config: SidecarConfig
@@ -34,6 +34,7 @@ export interface SidecarOptions {
   readonly metrics: Metrics
   readonly ports: Ports
   readonly secrets: LocalSecrets
+  readonly doors?: DoorLimits
 }
 
 export interface Sidecar {
@@ -108,7 +109,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
 }
 
 function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
-  const { config, id, credentials, world, recorder, clock, log, metrics } = options
+  const { config, id, credentials, world, recorder, clock, log, metrics, doors = DOOR_LIMITS } = options
   const { settings } = config
   const parts: Parts = {
     id,
@@ -125,6 +126,7 @@ function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
       maxAgeMs: settings.streamMaxAgeMs,
       connectTimeoutMs: settings.connectTimeoutMs,
     },
+    doors,
     count: openCallCounter(metrics),
     inFlight: openInFlight(),
     standing: () => ({

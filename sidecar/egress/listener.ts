@@ -35,7 +35,6 @@ export interface LocalDoor {
 }
 
 const LOOPBACK = '127.0.0.1'
-const MAX_CONNECTIONS = 4096
 const NOBODY = { id: null, instance: null, serial: null }
 
 /**
@@ -44,8 +43,8 @@ const NOBODY = { id: null, instance: null, serial: null }
  */
 export async function openEgressDoor(options: DoorOptions): Promise<LocalDoor> {
   const { parts } = options
-  const server = http.createServer(HTTP1_LIMITS)
-  server.maxConnections = MAX_CONNECTIONS
+  const server = http.createServer({ ...HTTP1_LIMITS, headersTimeout: parts.doors.headMs })
+  server.maxConnections = parts.doors.maxConnections
   let port = options.port
 
   const refused = (error: MeshError, socket: Duplex): void =>

@@ -31,7 +31,6 @@ export interface IngressDoor {
   readonly server: https.Server
 }
 
-const MAX_CONNECTIONS = 4096
 const NOBODY = { id: null, instance: null, serial: null }
 
 /**
@@ -41,13 +40,14 @@ const NOBODY = { id: null, instance: null, serial: null }
 export async function openIngress({ parts, app, host, port }: IngressOptions): Promise<IngressDoor> {
   const server = https.createServer({
     ...HTTP1_LIMITS,
+    headersTimeout: parts.doors.headMs,
     ...identityOf(parts),
     requestCert: true,
     rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1', WITNESS_ALPN],
     handshakeTimeout: parts.limits.connectTimeoutMs,
   })
-  server.maxConnections = MAX_CONNECTIONS
+  server.maxConnections = parts.doors.maxConnections
   const admitted = new WeakMap<Duplex, Admitted>()
   const holdWitness = openWitnessStand()
   readAdmitted(server, (socket) => {

@@ -27,6 +27,7 @@ import type { Endpoint } from '../../mesh/wire/feed.js'
 import type { Recorder, Refused } from '../../sidecar/audit/recorder.js'
 import type { SidecarConfig } from '../../sidecar/config.js'
 import { makeLocalSecrets } from '../../sidecar/local-state.js'
+import { DOOR_LIMITS, type DoorLimits } from '../../sidecar/parts.js'
 import { openSidecar, type Sidecar } from '../../sidecar/sidecar.js'
 import { type MemoryLog, memoryLog } from './memory-log.js'
 
@@ -51,6 +52,7 @@ services:
 export interface StartOptions extends Partial<Omit<SidecarConfig, 'settings'>> {
   readonly settings?: Partial<SidecarConfig['settings']>
   readonly clock?: Clock
+  readonly doors?: DoorLimits
   readonly leaf?: LeafOptions
   /** A ready leaf instead of a right one. */
   readonly show?: Leaf
@@ -119,7 +121,7 @@ export async function startMesh(policy: string = POLICY): Promise<TestMesh> {
         const place = {
           id: id(name),
           instanceId: leaf.instanceId,
-          host: '127.0.0.1',
+          host: options.listen ?? '127.0.0.1',
           port: started.ports.ingress,
         }
         endpoints = new Map([...endpoints, [id(name), [...(endpoints.get(id(name)) ?? []), place]]])
@@ -144,7 +146,7 @@ interface OneOptions {
 }
 
 async function startOne({ name, home, id, world, leaf, options }: OneOptions): Promise<TestSidecar> {
-  const { settings, clock = systemClock, leaf: _leaf, show: _show, ...chosen } = options
+  const { settings, clock = systemClock, doors = DOOR_LIMITS, leaf: _leaf, show: _show, ...chosen } = options
   const log = memoryLog()
   const metrics = openMetrics()
   const records = new MemoryRecorder()
@@ -179,6 +181,7 @@ async function startOne({ name, home, id, world, leaf, options }: OneOptions): P
     metrics,
     ports: { egress: 0, ingress: 0, admin: 0 },
     secrets,
+    doors,
   })
   return {
     id,
