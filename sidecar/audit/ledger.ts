@@ -89,8 +89,8 @@ export function openLedger({ dir, author, durability, maxDiskBytes, now }: Ledge
 }
 
 /**
- * SQLite itself refuses to grow beyond `maxDiskBytes`. For now the WAL is folded back on this thread, every 1000 pages, so that one
- * fold writes some 4 MB at most before calls go on. A worker with its own connection would take that off this thread, for the price
+ * SQLite itself refuses to grow beyond `maxDiskBytes`. For now the WAL is folded back on this thread, every 1000 pages: one fold
+ * writes some 4 MB before calls go on. A worker with its own connection would take that off this thread, for the price
  * of a thread and its memory in every sidecar; which is better has not been measured.
  */
 function boundDisk(db: Sqlite, maxDiskBytes: number): void {
