@@ -42,18 +42,19 @@ export interface EndpointsOptions {
 
 export function openEndpoints({ store, world, clock, failed }: EndpointsOptions): Endpoints {
   const leaving = new Map<string, Timer>()
+  const present = new Set<string>()
   const withdraw = (instanceId: string): Promise<void> =>
     world.advance(async () => {
       const position = await store.withdraw(instanceId)
       const move = position === undefined ? undefined : { ...still(position), endpointsChanged: true }
       return { value: undefined, move }
     })
-  const found = (instanceId: string): void => {
+  const stay = (instanceId: string): void => {
     leaving.get(instanceId)?.cancel()
     leaving.delete(instanceId)
   }
   const leave = (instanceId: string, afterMs: number): void => {
-    found(instanceId)
+    stay(instanceId)
     if (!world.endpoints().some((endpoint) => endpoint.instanceId === instanceId)) return
     const timer = clock.after(afterMs, () => {
       leaving.delete(instanceId)
@@ -73,10 +74,18 @@ export function openEndpoints({ store, world, clock, failed }: EndpointsOptions)
         const move = position === undefined ? undefined : { ...still(position), endpointsChanged: true }
         return { value: undefined, move }
       })
+      // its connection may have ended while the announcement waited for its turn
+      if (!present.has(instanceId)) leave(instanceId, LOST_GRACE_MS)
     },
     withdraw,
-    found,
-    lost: (instanceId) => leave(instanceId, LOST_GRACE_MS),
+    found(instanceId) {
+      present.add(instanceId)
+      stay(instanceId)
+    },
+    lost(instanceId) {
+      present.delete(instanceId)
+      leave(instanceId, LOST_GRACE_MS)
+    },
     close() {
       for (const timer of leaving.values()) timer.cancel()
       leaving.clear()

@@ -12,7 +12,6 @@ import {
 } from './agent-pattern.js'
 import {
   type AgentRule,
-  grantCovers,
   lineName,
   type OperationRule,
   type Policy,
@@ -80,11 +79,12 @@ export function slicePolicy(policy: Policy, trustDomain: TrustDomain, id: Spiffe
   const services = policy.services.filter(
     (service) => namedId(trustDomain, 'agent', parseServiceName(service.id)) === id,
   )
-  const needed = [...new Set(services.flatMap(({ operations }) => operations.map(({ scope }) => scope)))]
+  const scopes = services.flatMap(({ operations }) => operations.map(({ scope }) => scope))
+  const covering = new Set([...scopes, ...scopes.map(wholeResource)])
   const agents = policy.agents
     .map((rule) => ({
       ...rule,
-      grants: rule.grants.filter((grant) => needed.some((scope) => grantCovers(grant.scope, scope))),
+      grants: rule.grants.filter(({ scope }) => covering.has(scope)),
     }))
     .filter(({ grants }) => grants.length > 0)
   return { version: policy.version, agents, services }
