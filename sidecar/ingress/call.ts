@@ -35,11 +35,14 @@ interface Inbound extends Admitted {
   readonly isClaimed: boolean
 }
 
+/** Counts what was turned away without a decision. */
+type Refuse = (error: MeshError, socket: Duplex) => void
+
 /** @returns what serves one request of an admitted connection */
 export function openInbound(
   parts: Parts,
   app: App | null,
-  refused: (error: MeshError, socket: Duplex) => void,
+  refused: Refuse,
 ): (arrived: Arrived, admitted: Admitted) => void {
   const replays = openReplayGuard(REPLAY_LIMITS)
   return (arrived, admitted) => {
@@ -48,7 +51,7 @@ export function openInbound(
     response.once('close', end)
     try {
       const inbound = readInbound(parts, replays, arrived, admitted)
-      callIn(parts, app, inbound).then(end, (error: unknown) => {
+      callIn(parts, app, inbound, refused).then(end, (error: unknown) => {
         end()
         parts.log.error('ingress.bug', errorFields(error))
       })
@@ -94,7 +97,7 @@ function readInbound(parts: Parts, replays: ReplayGuard, arrived: Arrived, admit
 const instanceOf = ({ id, instanceId, issuer, serial }: Svid): string =>
   `${id} ${instanceId ?? `${issuer}:${serial}`}`
 
-async function callIn(parts: Parts, app: App | null, inbound: Inbound): Promise<void> {
+async function callIn(parts: Parts, app: App | null, inbound: Inbound, refused: Refuse): Promise<void> {
   const { callId, arrived } = inbound
   const account = openAccount({
     ledger: parts.recorder,
@@ -118,6 +121,8 @@ async function callIn(parts: Parts, app: App | null, inbound: Inbound): Promise<
     else account.ended({ ...exchanged, status: answer(parts, inbound, exchanged.error) })
   } catch (error) {
     const problem = asMeshError(error)
+    // another instance runs a call of that id: the ledger holds no decision on this one
+    if (problem.code === 'CALL_ID_INVALID') refused(problem, arrived.request.socket)
     account.ended(endedWith(problem.code, answer(parts, inbound, problem)))
     if (problem.code === 'INTERNAL') throw error
   }

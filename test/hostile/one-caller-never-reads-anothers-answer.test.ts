@@ -1,6 +1,7 @@
 import net from 'node:net'
 import { expect, it } from 'vitest'
 import { issueLeaf } from '../../certs-dev/hierarchy.js'
+import { MeshError } from '../../mesh/errors.js'
 import { codeOf, connectPlain, connectTls, request, sendRaw, statusOf } from '../support/raw-http.js'
 import { startApp } from '../support/sse.js'
 import { identityOf, startMesh, type TestMesh, type TestSidecar } from '../support/start-mesh.js'
@@ -174,4 +175,17 @@ it('a caller that leaves in the middle of its body is an aborted call, and nothi
   expect(await planner.records.end()).toMatchObject({ outcome: 'aborted' })
   expect(await tickets.records.end()).toMatchObject({ outcome: 'aborted' })
   expect([planner.records.refusals, tickets.records.refusals]).toEqual([[], []])
+})
+
+it('a call id that another instance is using is refused, and the refusal counted', async () => {
+  await using app = await startApp()
+  await using mesh = await pair(app.place)
+  mesh.tickets.records.failing = new MeshError('CALL_ID_INVALID', 'a call of that id is running already')
+  const answer = await request(`${mesh.planner.urlOf('tickets')}/tickets/1`)
+  expect([answer.status, codeOf(answer.body.toString())]).toEqual([400, 'CALL_ID_INVALID'])
+  expect(await mesh.tickets.records.refusal()).toMatchObject({
+    reason: 'CALL_ID_INVALID',
+    peer: { id: mesh.planner.id },
+  })
+  expect(app.seen).toEqual([])
 })
