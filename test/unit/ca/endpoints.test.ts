@@ -3,7 +3,9 @@ import { expect, it } from 'vitest'
 import { openEndpoints } from '../../../ca/endpoints.js'
 import { createCaStore, openCaStore } from '../../../ca/store.js'
 import { openCaWorld } from '../../../ca/world.js'
+import { makeHierarchy } from '../../../certs-dev/hierarchy.js'
 import { parseAgentName, parseTrustDomain } from '../../../mesh/spiffe-id.js'
+import { parseTrustBundle } from '../../../mesh/trust-bundle.js'
 import { scratchDir } from '../../support/audit-records.js'
 import { manualClock } from '../../support/manual-clock.js'
 
@@ -15,7 +17,8 @@ it('an announcement that outlives its connection goes after the grace', async ()
   createCaStore(file, { trustDomain, address: '127.0.0.1' })
   const store = openCaStore(file)
   const clock = manualClock()
-  const world = await openCaWorld(store, { trustDomain, roots: [] })
+  const { rootPem } = await makeHierarchy({ trustDomain, dev: true })
+  const world = await openCaWorld(store, parseTrustBundle(trustDomain, rootPem))
   const endpoints = openEndpoints({ store, world, clock, failed: () => undefined })
   const name = parseAgentName('planner')
   const { member } = await store.register({ kind: 'agent', name, ttlSeconds: null, address: null }, 0)
