@@ -32,9 +32,19 @@ export function openSqlite({ file, migrations, durability }: SqliteOptions): Sql
     return db
   } catch (error) {
     db?.close()
-    if (error instanceof MeshError) throw error
-    throw new MeshError('STATE_UNREADABLE', `${file} is not a readable database`, { cause: error })
+    throw error instanceof MeshError ? error : openError(file, error)
   }
+}
+
+/** What is wrong with the disk is not mended by a backup. */
+function openError(file: string, cause: unknown): MeshError {
+  const { code = '' } = cause as { code?: string }
+  return /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN)/.test(code)
+    ? new MeshError('STATE_UNREADABLE', `${file} cannot be opened for writing (${code})`, {
+        cause,
+        hint: 'see that its disk has room, and that this user may write there; the file is as it was',
+      })
+    : new MeshError('STATE_UNREADABLE', `${file} is not a readable database`, { cause })
 }
 
 /**

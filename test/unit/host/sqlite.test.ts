@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -58,6 +58,20 @@ describe('a database', () => {
     const before = readFileSync(file)
     expect(() => open([FIRST])).toThrow(refusal('STATE_UNREADABLE'))
     expect(readFileSync(file).equals(before)).toBe(true)
+  })
+
+  it('that the disk does not let be written is told from a damaged one', () => {
+    mkdirSync(file)
+    const hintOf = (): string => {
+      try {
+        open([FIRST])
+      } catch (error) {
+        const { code, hint } = error as MeshError
+        return `${code} ${hint}`
+      }
+      return 'opened'
+    }
+    expect(hintOf()).toMatch(/^STATE_UNREADABLE .*room/)
   })
 
   it('in a directory that is not there is refused', () => {
