@@ -3,7 +3,7 @@
 
 import type { IncomingMessage, Server } from 'node:http'
 import { createHttpServer, listen, sendProblem, serveRoutes } from '../host/http-server.js'
-import type { Log } from '../host/log.js'
+import { errorFields, type Log } from '../host/log.js'
 import { METRICS_TYPE, type Metrics } from '../host/metrics.js'
 import { MeshError } from '../mesh/errors.js'
 
@@ -48,7 +48,9 @@ export async function openAdmin({ port, metrics, log, unready }: AdminOptions): 
       sendProblem(response, new MeshError('BROWSER_REFUSED', 'web pages do not read this door'))
     else serve(request, response)
   })
-  return { server, port: await listen(server, { host: '127.0.0.1', port, flag: '--admin-port' }) }
+  const listening = await listen(server, { host: '127.0.0.1', port, flag: '--admin-port' })
+  server.on('error', (error) => log.error('admin.door', errorFields(error)))
+  return { server, port: listening }
 }
 
 const LOOPBACK = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?$/i

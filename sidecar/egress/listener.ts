@@ -69,6 +69,8 @@ export async function openEgressDoor(options: DoorOptions): Promise<LocalDoor> {
     },
   })
   port = await listen(server, { host: LOOPBACK, port: options.port, flag: options.flag })
+  // accepting can fail while it runs (too many open files); the door stays
+  server.on('error', (error) => parts.log.error('egress.door', errorFields(error)))
   return { port, server }
 }
 

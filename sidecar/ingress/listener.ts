@@ -5,6 +5,7 @@ import https from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket, TlsOptions } from 'node:tls'
 import { listen } from '../../host/http-server.js'
+import { errorFields } from '../../host/log.js'
 import { TLS_FLOOR } from '../../host/tls.js'
 import { MeshError } from '../../mesh/errors.js'
 import { partyOf } from '../../mesh/svid.js'
@@ -98,7 +99,10 @@ export async function openIngress({ parts, app, host, port }: IngressOptions): P
     },
   })
   followIdentity(parts, server)
-  return { server, port: await listen(server, { host, port, flag: '--ingress-port' }) }
+  const listening = await listen(server, { host, port, flag: '--ingress-port' })
+  // accepting can fail while it runs (too many open files); the door stays
+  server.on('error', (error) => parts.log.error('ingress.door', errorFields(error)))
+  return { server, port: listening }
 }
 
 const replyFields = (reply: CallReply): Record<string, string> => ({ [TROTH_CALL]: formatReply(reply) })
