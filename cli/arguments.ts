@@ -3,7 +3,7 @@
 import { isIP } from 'node:net'
 import { InvalidArgumentError } from 'commander'
 import type { Level } from '../host/log.js'
-import { type AgentName, parseAgentName } from '../mesh/spiffe-id.js'
+import { type AgentName, parseAgentName, parseSpiffeId, type SpiffeId } from '../mesh/spiffe-id.js'
 
 export function port(raw: string): number {
   const value = Number(raw)
@@ -41,11 +41,19 @@ export type AppAddress = { readonly host: string; readonly port: number } | { re
 
 /** `HOST:PORT`, a bare `PORT` on loopback, or `unix:PATH`. */
 export function appAddress(raw: string): AppAddress {
-  if (raw.startsWith('unix:') && raw.length > 'unix:'.length) return { socketPath: raw.slice('unix:'.length) }
+  if (raw.startsWith('unix:')) {
+    if (raw === 'unix:') throw new InvalidArgumentError('It must be HOST:PORT or unix:PATH.')
+    return { socketPath: raw.slice('unix:'.length) }
+  }
   if (/^\d+$/.test(raw)) return { host: '127.0.0.1', port: port(raw) }
   const { host: name, port: number } = hostAndPort(raw)
   if (number === null) throw new InvalidArgumentError('It must be HOST:PORT or unix:PATH.')
   return { host: name, port: number }
+}
+
+/** A member by its name, or whoever has that whole SPIFFE ID. */
+export function nameOrId(raw: string): AgentName | SpiffeId {
+  return raw.startsWith('spiffe:') ? parseSpiffeId(raw) : parseAgentName(raw)
 }
 
 export interface CalleePort {

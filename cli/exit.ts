@@ -53,14 +53,18 @@ export function calledAs(script: string, cwd: string, npmCommand: string | undef
   return `node ${quoted(script.startsWith(`${cwd}/`) ? script.slice(cwd.length + 1) : script)}`
 }
 
-/** Any thrown thing as an error with a code; undefined when commander only stopped after printing help or the version. */
-export function errorOf(thrown: unknown): MeshError | undefined {
+/**
+ * Any thrown thing as an error with a code; undefined when commander only stopped after printing help or the version.
+ * @param command the words of the command that did not understand, `agent add`; its help is the hint
+ */
+export function errorOf(thrown: unknown, command = ''): MeshError | undefined {
   if (!(thrown instanceof CommanderError)) return asMeshError(thrown)
   if (thrown.code === 'commander.helpDisplayed' || thrown.code === 'commander.version') return undefined
-  if (thrown.code === 'commander.help') return new MeshError('USAGE', 'a command is missing')
+  const help = `see troth ${command === '' ? '' : `${command} `}--help`
+  if (thrown.code === 'commander.help') return new MeshError('USAGE', 'a command is missing', { hint: help })
   const [message = '', suggestion = ''] = thrown.message.replace(/^error: /, '').split('\n')
   const near = /Did you mean (?:one of )?(.*?)\?/.exec(suggestion)?.[1]
-  return new MeshError('USAGE', message, near === undefined ? {} : { hint: `did you mean ${near}?` })
+  return new MeshError('USAGE', message, { hint: near === undefined ? help : `did you mean ${near}?` })
 }
 
 /** The lines for stderr, and the exit code. */

@@ -88,7 +88,9 @@ export function buildProgram(shell: Shell, version: string, exitWith: (code: num
   )
   for (const command of everyCommand(program))
     command
-      .exitOverride()
+      .exitOverride((error) => {
+        throw errorOf(error, wordsOf(command)) ?? error
+      })
       .configureHelp({ showGlobalOptions: true })
       .configureOutput({ writeOut: (text) => shell.out.line(text.trimEnd()), writeErr: () => undefined })
   return program
@@ -96,6 +98,12 @@ export function buildProgram(shell: Shell, version: string, exitWith: (code: num
 
 function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap(everyCommand)]
+}
+
+/** `agent add`; empty for the program itself. */
+function wordsOf(command: Command): string {
+  const { parent } = command
+  return parent === null ? '' : `${wordsOf(parent)} ${command.name()}`.trimStart()
 }
 
 /** The global options as far as they were parsed; --json counts even when the parser stopped before it. */

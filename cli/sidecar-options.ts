@@ -2,10 +2,9 @@
 
 import { isIP } from 'node:net'
 import path from 'node:path'
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Level } from '../host/log.js'
 import { agentDir } from '../member/state-dir.js'
-import { MeshError } from '../mesh/errors.js'
 import type { AgentName } from '../mesh/spiffe-id.js'
 import type { startSidecar } from '../sidecar/main.js'
 import {
@@ -111,6 +110,6 @@ const isLoopback = (host: string): boolean =>
 
 function instanceName(raw: string): string {
   if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(raw))
-    throw new MeshError('USAGE', '--instance must be lower-case letters, digits and hyphens, at most 32')
+    throw new InvalidArgumentError('It must be lower-case letters, digits and hyphens, at most 32.')
   return raw
 }

@@ -6,7 +6,7 @@ import { pause } from '../../host/clock.js'
 import type { Verdict } from '../../mesh/audit-record.js'
 import { parseDuration } from '../../mesh/duration.js'
 import { MeshError } from '../../mesh/errors.js'
-import { count } from '../arguments.js'
+import { count, nameOrId } from '../arguments.js'
 import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
 import { cellsOf, HEADINGS, showCall, showRows, withLedgers } from '../ledgers.js'
 import { formatInstant, formatTable, printable } from '../output.js'
@@ -26,14 +26,19 @@ const LIMIT = { people: 50, json: 1_000_000, tail: 10 } as const
 const TAIL_EVERY_MS = 200
 
 export const auditCommand: DefineCommand = (context) =>
-  new Command('audit')
-    .description('what the ledgers of this home hold')
-    .addCommand(queryCommand(context))
-    .addCommand(tailCommand(context))
+  withExamples(
+    new Command('audit')
+      .description('what the ledgers of this home hold')
+      .addCommand(queryCommand(context))
+      .addCommand(tailCommand(context)),
+    context,
+    'audit query --suspicious',
+    'audit tail --agent planner',
+  )
 
 const withFilter = (command: Command): Command =>
   command
-    .option('--agent <name>', 'calls from or to it: a name, or a whole SPIFFE ID')
+    .option('--agent <name>', 'calls from or to it: a name, or a whole SPIFFE ID', nameOrId)
     .option('--suspicious', 'only what was denied, refused, cut, failed, or seen by one side only')
     .option('--since <when>', 'a duration back from now (15m, 7d), or an RFC 3339 instant')
     .addOption(new Option('--decision <decision>', 'only these').choices(['permit', 'deny']))

@@ -23,10 +23,15 @@ interface ServeOptions {
 }
 
 export const caCommand: DefineCommand = (context) =>
-  new Command('ca')
-    .description('the certificate authority of this home')
-    .addCommand(serveCommand(context))
-    .addCommand(addressCommand(context))
+  withExamples(
+    new Command('ca')
+      .description('the certificate authority of this home')
+      .addCommand(serveCommand(context))
+      .addCommand(addressCommand(context)),
+    context,
+    'ca serve',
+    'ca address 10.0.0.5',
+  )
 
 const serveCommand = (context: CommandContext): Command =>
   withExamples(

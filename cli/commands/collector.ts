@@ -23,9 +23,14 @@ interface Options {
 }
 
 export const collectorCommand: DefineCommand = (context) =>
-  new Command('collector')
-    .description('the collector, which receives the ledgers of all agents')
-    .addCommand(serveCommand(context))
+  withExamples(
+    new Command('collector')
+      .description('the collector, which receives the ledgers of all agents')
+      .addCommand(serveCommand(context)),
+    context,
+    'collector serve',
+    'collector serve --listen 10.0.0.6',
+  )
 
 const serveCommand = (context: CommandContext): Command =>
   withExamples(

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import { describe, expect, it } from 'vitest'
-import { appAddress, calleePort, count, host, hostAndPort, port } from '../../../cli/arguments.js'
+import { appAddress, calleePort, count, host, hostAndPort, nameOrId, port } from '../../../cli/arguments.js'
 import { MeshError } from '../../../mesh/errors.js'
 
 describe('an option value', () => {
@@ -36,6 +36,13 @@ describe('an option value', () => {
     expect(appAddress('8080')).toEqual({ host: '127.0.0.1', port: 8080 })
     expect(appAddress('unix:/run/app.sock')).toEqual({ socketPath: '/run/app.sock' })
     for (const raw of ['localhost', 'unix:', '']) expect(() => appAddress(raw)).toThrow(InvalidArgumentError)
+    expect(() => appAddress('unix:')).toThrow('unix:PATH')
+  })
+
+  it('is a name, or a whole SPIFFE ID', () => {
+    expect(nameOrId('planner')).toBe('planner')
+    expect(nameOrId('spiffe://partner.example/ns/a')).toBe('spiffe://partner.example/ns/a')
+    for (const raw of ['X Y', 'spiffe:', '']) expect(() => nameOrId(raw)).toThrow(MeshError)
   })
 
   it('is a callee with its local port, each callee once', () => {

@@ -69,9 +69,12 @@ describe('the command line', () => {
     expect(stderr).toMatch(/^error: a command is missing \(USAGE\)\nhint: /)
   })
 
-  it('refuses a malformed option value, named', async () => {
+  it('refuses a malformed option value, named, and points to the help of that command', async () => {
     expect(await run('up', '--ca-port', '99999')).toBe(2)
     expect(stderr).toContain("'--ca-port <port>'")
+    expect(stderr).toContain('hint: see npx troth up --help')
+    expect(await run('agent', 'show')).toBe(2)
+    expect(stderr).toContain('hint: see npx troth agent show --help')
   })
 
   it('refuses a name that is none', async () => {
@@ -121,7 +124,7 @@ describe('the command line', () => {
 
   it('ends the help of every command with two examples that parse', () => {
     const program = buildProgram(shell, '0.1.0', () => undefined)
-    for (const command of leavesOf(program)) {
+    for (const command of everyCommand(program)) {
       const help: string[] = []
       command.configureOutput({ writeOut: (text) => help.push(text) }).outputHelp()
       const examples = help.join('').split('Examples:\n')[1]?.trim().split('\n') ?? []
@@ -134,7 +137,7 @@ describe('the command line', () => {
     const program = buildProgram(shell, '0.1.0', () => undefined)
     // demo starts processes and init makes a CA: the end-to-end tests run them; remove and cert revoke ask, and nobody is here
     const others = /^(demo|init)|^agent remove tickets$|^cert revoke \w+$/
-    for (const command of leavesOf(program)) {
+    for (const command of everyCommand(program)) {
       const help: string[] = []
       command.configureOutput({ writeOut: (text) => help.push(text) }).outputHelp()
       for (const line of help.join('').split('Examples:\n')[1]?.trim().split('\n') ?? []) {
@@ -155,6 +158,6 @@ function wordsOf(example: string): string[] {
   return [...command.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '')
 }
 
-function leavesOf(command: Command): Command[] {
-  return command.commands.flatMap((each) => (each.commands.length === 0 ? [each] : leavesOf(each)))
+function everyCommand(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(everyCommand)]
 }
