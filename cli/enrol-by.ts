@@ -3,12 +3,13 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { readIfThere, readState } from '../host/files.js'
-import { MeshError } from '../mesh/errors.js'
+import { readIfThere } from '../host/files.js'
+import { isMeshError, MeshError } from '../mesh/errors.js'
 import { readJson, record, text } from '../mesh/parse.js'
 import type { AgentName, NamedKind } from '../mesh/spiffe-id.js'
 import { parseJoinToken } from '../mesh/wire/enrolment.js'
 import { type AdminClient, adminClientIfUp } from './admin-client.js'
+import { readGiven } from './given-file.js'
 import type { Session } from './session.js'
 
 export interface Enrolling {
@@ -31,7 +32,10 @@ export interface EnrolmentSource {
 /** @throws MeshError JOIN_TOKEN_INVALID | JOIN_TOKEN_OTHER_NAME | CONFIG_MISSING | NOT_ENROLLED */
 export async function findEnrolment(session: Session, enrolling: Enrolling): Promise<EnrolmentSource> {
   const enrolled = existsSync(path.join(enrolling.dir, 'svid.pem'))
-  const token = enrolling.token === undefined ? null : readToken(session, enrolling.token, enrolled)
+  const token =
+    enrolling.token === undefined
+      ? null
+      : readToken(session, enrolling.token, { enrolled, name: enrolling.name })
   if (token !== null) {
     const { kind, name, caAddress } = parseJoinToken(token)
     if (kind !== enrolling.kind || name !== enrolling.name)
@@ -54,6 +58,17 @@ export async function findEnrolment(session: Session, enrolling: Enrolling): Pro
   )
 }
 
+/** Registers an agent that the CA does not know yet, after saying so. */
+export async function registerUnknown({ out }: Session, admin: AdminClient, name: AgentName): Promise<void> {
+  try {
+    await admin.agent({ kind: 'agent', name })
+  } catch (error) {
+    if (!isMeshError(error, 'AGENT_UNKNOWN')) throw error
+    out.say(`registering agent ${name}`)
+    await admin.addAgent({ kind: 'agent', name, ttlSeconds: null, address: null })
+  }
+}
+
 /** The host of `host:port`, without brackets. */
 export const hostOf = (address: string): string =>
   address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '')
@@ -67,9 +82,14 @@ function rememberedCaHost(dir: string): string | null {
 }
 
 /** The token, or null when its file is gone and an earlier start has spent it. */
-function readToken({ cwd }: Session, given: string, enrolled: boolean): string | null {
+function readToken(
+  { cwd }: Session,
+  given: string,
+  { enrolled, name }: { enrolled: boolean; name: AgentName },
+): string | null {
   if (given === '-') return readFileSync(0, 'utf8').trim()
   if (!given.startsWith('file:')) return given
   const file = path.resolve(cwd, given.slice('file:'.length))
-  return enrolled && !existsSync(file) ? null : readState(file).trim()
+  if (enrolled && !existsSync(file)) return null
+  return readGiven(file, `name the file that holds the token, or mint one: troth token ${name}`).trim()
 }

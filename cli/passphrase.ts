@@ -2,7 +2,7 @@
 // prompt. Never argv, never the environment.
 
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { readIfThere, readSecret, readState } from '../host/files.js'
 import { MeshError } from '../mesh/errors.js'
@@ -16,9 +16,11 @@ const CREDENTIAL = 'troth-ca-passphrase'
 
 /**
  * The passphrase that opens the issuing key.
- * @throws MeshError PASSPHRASE_MISSING | CONFIG_MISSING | STATE_PERMISSIONS
+ * @throws MeshError CONFIG_MISSING also when this home has no CA; PASSPHRASE_MISSING | STATE_PERMISSIONS
  */
 export async function readPassphrase(session: Session, file: string | undefined): Promise<string> {
+  if (!existsSync(path.join(session.home, 'ca')))
+    throw new MeshError('CONFIG_MISSING', `there is no CA in ${session.home}`)
   if (file !== undefined) return fromFile(path.resolve(session.cwd, file))
   const credentials = session.env['CREDENTIALS_DIRECTORY']
   const credential = credentials === undefined ? undefined : readIfThere(path.join(credentials, CREDENTIAL))

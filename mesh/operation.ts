@@ -35,7 +35,9 @@ const NOT_A_PATH_CHARACTER = /["<>[\]^`{|}]/g
  */
 export function parseMethod(raw: string): string {
   if (!METHOD.test(raw))
-    throw new MeshError('CALL_MALFORMED', `${JSON.stringify(raw.slice(0, 40))} is not an HTTP method`)
+    throw new MeshError('CALL_MALFORMED', `${JSON.stringify(raw.slice(0, 40))} is not an HTTP method`, {
+      hint: 'write the method in upper case, such as GET',
+    })
   return raw
 }
 

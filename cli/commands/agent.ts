@@ -9,20 +9,25 @@ import { host } from '../arguments.js'
 import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
 import { formatFields, formatInstant, formatTable } from '../output.js'
 import { confirm } from '../prompt.js'
-import type { Session } from '../session.js'
+import { asTyped, type Session } from '../session.js'
 
 interface KindOption {
   readonly kind: NamedKind
 }
 
 export const agentCommand: DefineCommand = (context) =>
-  new Command('agent')
-    .description('the agents (and operators, collectors) that this mesh knows')
-    .addCommand(addCommand(context))
-    .addCommand(listCommand(context))
-    .addCommand(showCommand(context))
-    .addCommand(removeCommand(context))
-    .addCommand(restoreCommand(context))
+  withExamples(
+    new Command('agent')
+      .description('the agents (and operators, collectors) that this mesh knows')
+      .addCommand(addCommand(context))
+      .addCommand(listCommand(context))
+      .addCommand(showCommand(context))
+      .addCommand(removeCommand(context))
+      .addCommand(restoreCommand(context)),
+    context,
+    'agent list',
+    'agent show tickets',
+  )
 
 const kindOption = (): Option =>
   new Option('--kind <kind>', 'what the name stands for').choices(NAMED_KINDS).default('agent')
@@ -102,6 +107,11 @@ const restoreCommand = (context: CommandContext): Command =>
       .action(async (name: AgentName, { kind }: KindOption) => {
         const session = context.session()
         show(session, await adminClient(session.home).restoreAgent({ kind, name }))
+        if (session.json) return
+        const other = kind === 'agent' ? '' : ` --kind ${kind}`
+        session.out.say(
+          `it may enrol again, with a new token: ${asTyped(session, `token ${name}${other} --line`)}`,
+        )
       }),
     context,
     'agent restore tickets',

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import { makePrivateDir, writeSecret } from '../../host/files.js'
 import { formatDuration } from '../../mesh/duration.js'
 import { MeshError } from '../../mesh/errors.js'
@@ -11,18 +11,24 @@ import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
 import type { CertInfo } from '../../mesh/wire/admin.js'
 import { type AdminClient, adminClient } from '../admin-client.js'
 import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
+import { registerUnknown } from '../enrol-by.js'
 import { quoted } from '../exit.js'
 import { formatFields, formatInstant, formatTable } from '../output.js'
 import { confirm } from '../prompt.js'
 import type { Session } from '../session.js'
 
 export const certCommand: DefineCommand = (context) =>
-  new Command('cert')
-    .description('certificates: issue one for a foreign client; list, show, revoke')
-    .addCommand(issueCommand(context))
-    .addCommand(listCommand(context))
-    .addCommand(showCommand(context))
-    .addCommand(revokeCommand(context))
+  withExamples(
+    new Command('cert')
+      .description('certificates: issue one for a foreign client; list, show, revoke')
+      .addCommand(issueCommand(context))
+      .addCommand(listCommand(context))
+      .addCommand(showCommand(context))
+      .addCommand(revokeCommand(context)),
+    context,
+    'cert issue nightly-job --out ./nightly-job',
+    'cert list',
+  )
 
 const issueCommand = (context: CommandContext): Command =>
   withExamples(
@@ -86,7 +92,7 @@ const revokeCommand = (context: CommandContext): Command =>
 function serialNumber(raw: string): string {
   const serial = raw.replaceAll(':', '').toLowerCase()
   if (!/^[0-9a-f]{1,40}$/.test(serial))
-    throw new MeshError('USAGE', 'a serial number is at most 40 hexadecimal digits')
+    throw new InvalidArgumentError('It must be at most 40 hexadecimal digits.')
   return serial
 }
 
@@ -106,6 +112,7 @@ async function issue(session: Session, name: AgentName, given: string): Promise<
   const { makeKeyAndCsr } = await import('../../member/identity/csr.js')
   const { keyPem, csrPem } = await makeKeyAndCsr({ commonName: name, instanceId: randomUUID() })
   const admin = adminClient(home)
+  await registerUnknown(session, admin, name)
   const issued = await admin.issueCert({ name, csrPem })
   makePrivateDir(dir)
   writeSecret(files.key, keyPem)

@@ -7,15 +7,21 @@ import { isMeshError, MeshError } from '../../mesh/errors.js'
 import { parsePolicy } from '../../mesh/policy/document.js'
 import { adminClient } from '../admin-client.js'
 import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
+import { readGiven } from '../given-file.js'
 import { formatInstant } from '../output.js'
 import type { Session } from '../session.js'
 
 export const policyCommand: DefineCommand = (context) =>
-  new Command('policy')
-    .description('who may call what')
-    .addCommand(checkCommand(context))
-    .addCommand(pushCommand(context))
-    .addCommand(showCommand(context))
+  withExamples(
+    new Command('policy')
+      .description('who may call what')
+      .addCommand(checkCommand(context))
+      .addCommand(pushCommand(context))
+      .addCommand(showCommand(context)),
+    context,
+    'policy push examples/policy.yaml',
+    'policy show',
+  )
 
 const checkCommand = (context: CommandContext): Command =>
   withExamples(
@@ -80,7 +86,10 @@ async function show(session: Session): Promise<void> {
 
 function readDocument({ home, cwd }: Session, given: string | undefined): { file: string; yaml: string } {
   const file = given === undefined ? path.join(home, 'policy.yaml') : path.resolve(cwd, given)
-  return { file, yaml: readState(file) }
+  return {
+    file,
+    yaml: given === undefined ? readState(file) : readGiven(file, 'name the file that holds the policy'),
+  }
 }
 
 /** Names the file in the errors of a document, whose own messages call every document policy.yaml. */

@@ -59,7 +59,7 @@ async function revoke(session: Session, name: AgentName, options: Options): Prom
 /** `applied by 14/14 in 23 ms`, and who is still exposed. */
 export function reachOf({ applied, expected, cut, elapsedMs, missing }: Revoked): string[] {
   return [
-    `applied by ${applied}/${expected} in ${elapsedMs} ms, ${cut} connections cut`,
+    `applied by ${applied}/${expected} in ${elapsedMs} ms${missing.length > 0 ? ', then given up' : ''}, ${cut} connections cut`,
     ...missing.map(
       ({ id, instanceId, exposedUntil }) =>
         `not reached: ${id} (instance ${instanceId}); it may still accept the revoked until ${formatInstant(exposedUntil)}`,

@@ -2,12 +2,11 @@
 // environment; its exit code is ours.
 
 import { Command } from 'commander'
-import { isMeshError } from '../../mesh/errors.js'
 import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
-import type { AdminClient } from '../admin-client.js'
 import { startAgent } from '../agent-process.js'
 import { type DefineCommand, withExamples } from '../command.js'
-import { findEnrolment } from '../enrol-by.js'
+import { findEnrolment, registerUnknown } from '../enrol-by.js'
+import { tryPorts } from '../free-ports.js'
 import { waitUntilReady } from '../readiness.js'
 import type { Session } from '../session.js'
 import {
@@ -46,26 +45,18 @@ async function run(
 ): Promise<void> {
   const dir = stateDirOf(session, name, options)
   const source = await findEnrolment(session, { kind: 'agent', name, dir, token: options.token })
+  // the agent shares our stderr: only what needs a person, unless more was asked for
+  const config = sidecarConfigOf(session, name, { logLevel: 'warn', ...options }, source)
+  await tryPorts(config)
   if (source.admin !== null) await registerUnknown(session, source.admin, name)
   const { startSidecar } = await import('../../sidecar/main.js')
-  // the agent shares our stderr: only what needs a person, unless more was asked for
-  const sidecar = await startSidecar(sidecarConfigOf(session, name, { logLevel: 'warn', ...options }, source))
+  const sidecar = await startSidecar(config)
   try {
     await waitUntilReady(session, sidecar.ports.admin)
     session.exitWith(await runBeside(session, sidecar, { command, options }))
   } finally {
     await sidecar.stop()
     await sidecar.done
-  }
-}
-
-async function registerUnknown({ out }: Session, admin: AdminClient, name: AgentName): Promise<void> {
-  try {
-    await admin.agent({ kind: 'agent', name })
-  } catch (error) {
-    if (!isMeshError(error, 'AGENT_UNKNOWN')) throw error
-    out.say(`registering agent ${name}`)
-    await admin.addAgent({ kind: 'agent', name, ttlSeconds: null, address: null })
   }
 }
 

@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
 import { type DefineCommand, withExamples } from '../command.js'
 import { findEnrolment } from '../enrol-by.js'
+import { tryPorts } from '../free-ports.js'
 import { formatFields } from '../output.js'
 import { waitUntilReady } from '../readiness.js'
 import type { Session } from '../session.js'
@@ -37,6 +38,7 @@ async function sidecar(session: Session, options: Options): Promise<void> {
   const dir = stateDirOf(session, agent, options)
   const source = await findEnrolment(session, { kind: 'agent', name: agent, dir, token: options.token })
   const config = sidecarConfigOf(session, agent, options, source)
+  await tryPorts(config)
   const { startSidecar } = await import('../../sidecar/main.js')
   const running = await startSidecar(config)
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void running.stop())
@@ -44,7 +46,10 @@ async function sidecar(session: Session, options: Options): Promise<void> {
   await Promise.race([waitUntilReady(session, running.ports.admin), running.done])
   const { out, json } = session
   if (json) out.json({ ready: true, id: running.id, ports: running.ports })
-  else for (const line of describe(running, config, dir)) out.line(line)
+  else {
+    for (const line of describe(running, config, dir)) out.line(line)
+    out.say('ready; Ctrl-C stops it')
+  }
   await running.done
 }
 
