@@ -149,7 +149,7 @@ function listInstances(db: Sqlite, id: SpiffeId | null, now: number): Instance[]
       `SELECT c.instance_id, c.id, c.serial, c.not_after, i.last_seen_at, e.host, e.port FROM certificates c
        JOIN instances i ON i.instance_id = c.instance_id
        LEFT JOIN endpoints e ON e.instance_id = c.instance_id
-       WHERE c.not_after > ? AND c.superseded_at IS NULL AND (? IS NULL OR c.id = ?)
+       WHERE c.not_after > ? AND c.superseded_at IS NULL AND c.revoked_at IS NULL AND (? IS NULL OR c.id = ?)
          AND NOT EXISTS (SELECT 1 FROM certificates n WHERE n.parent_serial = c.serial)
        ORDER BY c.id, c.issued_at, c.serial`,
     )

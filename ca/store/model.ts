@@ -114,7 +114,7 @@ export interface CaStore {
   configure(member: MemberKey & Settings): Promise<Member>
   findMember(key: MemberKey): Promise<Member | undefined>
   listMembers(): Promise<Member[]>
-  /** The newest certificate of each instance that has not expired; of one member, or of all. */
+  /** The newest certificate of each instance, unless it has expired or was withdrawn; of one member, or of all. */
   listInstances(id: SpiffeId | null, now: number): Promise<Instance[]>
   /** Instances with a sidecar (not foreign clients) that hold a living leaf and are not withdrawn. */
   liveInstances(now: number): Promise<LiveInstance[]>

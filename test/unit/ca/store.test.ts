@@ -262,12 +262,14 @@ describe('withdrawal in the store', () => {
 })
 
 describe('the store', () => {
-  it('lists the newest certificate of each instance', async () => {
+  it('lists the newest certificate of each instance, none that was withdrawn', async () => {
     const first = await enrol(PLANNER)
     const second = await store.recordRenewal(renewalOf(first), first.serial)
     const list = await store.listInstances(first.id, NOW)
     expect(list.map(({ serial }) => serial)).toEqual([second.serial])
     expect(await store.listInstances(null, NOW + 3 * HOUR)).toEqual([])
+    await store.revokeMember(PLANNER, 'x', NOW)
+    expect(await store.listInstances(first.id, NOW)).toEqual([])
   })
 
   it('keeps the audit in order and only ever adds to it', async () => {
