@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import path from 'node:path'
 import { readIfThere, writeFileAtomic, writeSecret } from '../host/files.js'
+import { MeshError } from '../mesh/errors.js'
 import { integer, type Read, type Reader, readJson, record, withDefault } from '../mesh/parse.js'
 
 const READ_PORTS = record({
@@ -25,11 +26,22 @@ const portsFile = (dir: string): string => path.join(dir, 'ports.json')
  */
 export function portsFor(dir: string, chosen: ChosenPorts): Ports {
   const read: Reader<Ports> = READ_PORTS
-  const kept = readJson(readIfThere(portsFile(dir)) ?? '{}', read, portsFile(dir), 'STATE_UNREADABLE')
+  const kept = readKept(portsFile(dir), read)
   return {
     egress: chosen.egress ?? kept.egress,
     ingress: chosen.ingress ?? kept.ingress,
     admin: chosen.admin ?? kept.admin,
+  }
+}
+
+function readKept(file: string, read: Reader<Ports>): Ports {
+  try {
+    return readJson(readIfThere(file) ?? '{}', read, file, 'STATE_UNREADABLE')
+  } catch (error) {
+    throw new MeshError('STATE_UNREADABLE', `${file} cannot be used`, {
+      cause: error,
+      hint: 'remove it: free ports are picked anew',
+    })
   }
 }
 

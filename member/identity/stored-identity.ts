@@ -2,7 +2,7 @@
 // new leaf is saved before the next key becomes the key; whoever opens the directory in between finishes the rotation.
 
 import { createPrivateKey, type X509Certificate } from 'node:crypto'
-import { MeshError } from '../../mesh/errors.js'
+import { isMeshError, MeshError } from '../../mesh/errors.js'
 import { integer, nullable, readJson, record, text, withDefault } from '../../mesh/parse.js'
 import { revocationsOf } from '../../mesh/revocation.js'
 import { type SpiffeId, trustDomainOf } from '../../mesh/spiffe-id.js'
@@ -53,9 +53,19 @@ export function loadIdentity(state: StateDir): StoredIdentity | undefined {
     const instance = { instanceId: instanceId ?? '', caAddress, renewAt: isOfThis ? renewAt : 0 }
     return { identity, instance, bundle }
   } catch (error) {
-    if (error instanceof MeshError && error.code.startsWith('STATE_')) throw error
-    throw new MeshError('STATE_UNREADABLE', `the identity in ${state.dir} cannot be used`, { cause: error })
+    throw unusable(state.dir, error)
   }
+}
+
+function unusable(dir: string, error: unknown): MeshError {
+  if (isMeshError(error, 'STATE_PERMISSIONS')) return error
+  const message = isMeshError(error, 'STATE_UNREADABLE')
+    ? error.message
+    : `the identity in ${dir} cannot be used`
+  return new MeshError('STATE_UNREADABLE', message, {
+    cause: error,
+    hint: `restore it from a backup; or remove ${dir}/svid.pem and enrol again: troth token NAME`,
+  })
 }
 
 /**

@@ -22,7 +22,10 @@ describe('what a sidecar keeps on disk', () => {
   it('refuses a damaged ports.json by name', () => {
     writeFileSync(path.join(dir, 'ports.json'), '{"egress": "x"}')
     expect(() => portsFor(dir, { egress: null, ingress: null, admin: null })).toThrow(
-      expect.objectContaining({ code: 'STATE_UNREADABLE' }),
+      expect.objectContaining({
+        code: 'STATE_UNREADABLE',
+        hint: 'remove it: free ports are picked anew',
+      }),
     )
   })
 
