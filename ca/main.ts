@@ -6,6 +6,7 @@ import type { RequestListener } from 'node:http'
 import path from 'node:path'
 import type { Clock } from '../host/clock.js'
 import { lockDir, makePrivateDir, writeSecret } from '../host/files.js'
+import { openHealthDoor } from '../host/health-door.js'
 import { closeServer, createHttpServer, listen } from '../host/http-server.js'
 import type { Lifecycle } from '../host/lifecycle.js'
 import { errorFields, type Log } from '../host/log.js'
@@ -19,8 +20,8 @@ import { type Closers, openClosers } from './closers.js'
 import { memberDoor, publicDoor } from './doors-api.js'
 import { openEndpoints } from './endpoints.js'
 import { type Feed, openFeed } from './feed.js'
-import { type CaMetrics, healthListener, openCaMetrics } from './health.js'
 import { createHierarchy, type Hierarchy, openHierarchy } from './hierarchy.js'
+import { type CaMetrics, openCaMetrics } from './metrics.js'
 import { formatPlace, parseHost } from './place.js'
 import { openRegistry, type Registry } from './registry.js'
 import { openServedDoor } from './served-door.js'
@@ -196,7 +197,7 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   }
   const admin = { ...state, authority, clock, log, leafTtlMs, address, setAddress }
   const adminSocket = await openAdminSocket(dir, adminListener(admin), closers)
-  const adminPort = await openHealth(options.adminPort, healthListener({ metrics, log }), closers)
+  const adminPort = await openHealth(options.adminPort, { metrics, log }, closers)
   log.info('ca.ready', { address: await address(), listen: options.listen, port })
   return { address: await address(), port, adminPort, adminSocket, close: () => closers.close() }
 }
@@ -245,12 +246,12 @@ async function openAdminSocket(dir: string, listener: RequestListener, closers: 
 
 async function openHealth(
   port: number | null,
-  listener: RequestListener,
+  { metrics, log }: { metrics: CaMetrics; log: Log },
   closers: Closers,
 ): Promise<number | null> {
   if (port === null) return null
-  const server = createHttpServer(listener)
-  const bound = await listen(server, { host: '127.0.0.1', port, flag: '--admin-port' })
-  closers.add(() => closeServer(server, CLOSE_GRACE_MS))
-  return bound
+  // the CA serves nothing before it is ready
+  const door = await openHealthDoor({ port, metrics, log, unready: () => [] })
+  closers.add(() => closeServer(door.server, CLOSE_GRACE_MS))
+  return door.port
 }

@@ -1,13 +1,13 @@
 // The collector: a member of kind `collector` that receives the ledgers of all agents over mutual TLS and keeps them. Wiring only.
 
-import type { Server } from 'node:http'
 import path from 'node:path'
 import type { Clock } from '../host/clock.js'
-import { closeServer, createHttpServer, listen, type Route, serveRoutes } from '../host/http-server.js'
-import { openLifecycle } from '../host/lifecycle.js'
+import { type HealthOptions, openHealthDoor } from '../host/health-door.js'
+import { closeServer, listen, serveRoutes } from '../host/http-server.js'
+import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
 import type { Log } from '../host/log.js'
-import { METRICS_TYPE, type Metrics, openMetrics } from '../host/metrics.js'
-import { type Member, type MemberOptions, openMember } from '../member/member.js'
+import { openMetrics } from '../host/metrics.js'
+import { type MemberOptions, openMember } from '../member/member.js'
 import type { AgentName } from '../mesh/spiffe-id.js'
 import { openDoor } from './door.js'
 import { ingestRoutes } from './ingest.js'
@@ -79,9 +79,11 @@ export async function serveCollector(options: CollectorOptions): Promise<Running
     })
     lifecycle.defer('ingest', () => closeServer(door.server, GRACE_MS))
 
-    const admin = createHttpServer(serveRoutes(adminRoutes(member, metrics), log))
-    const adminPort = await listenAdmin(admin, options.adminPort)
-    if (adminPort !== null) lifecycle.defer('admin', () => closeServer(admin, 0))
+    const adminPort = await openHealth(options.adminPort, lifecycle, {
+      metrics,
+      log,
+      unready: () => (member.world.selfRevoked ? ['SELF_REVOKED'] : []),
+    })
 
     member.feed.advertise({ host: null, port })
     lifecycle.defer('endpoint', () => member.feed.withdraw())
@@ -103,27 +105,13 @@ export async function serveCollector(options: CollectorOptions): Promise<Running
   }
 }
 
-async function listenAdmin(server: Server, port: number | null): Promise<number | null> {
-  return port === null ? null : listen(server, { host: '127.0.0.1', port, flag: '--admin-port' })
-}
-
-/** GET only: nothing here acts. */
-function adminRoutes(member: Member, metrics: Metrics): Route[] {
-  const ok = { text: 'ok\n', type: 'text/plain; charset=utf-8' }
-  return [
-    { method: 'GET', path: '/healthz', answer: () => ok },
-    {
-      method: 'GET',
-      path: '/readyz',
-      answer: () =>
-        member.world.selfRevoked
-          ? { status: 503, text: 'SELF_REVOKED\n', type: 'text/plain; charset=utf-8' }
-          : ok,
-    },
-    {
-      method: 'GET',
-      path: '/metrics',
-      answer: () => ({ text: metrics.text(), type: METRICS_TYPE }),
-    },
-  ]
+async function openHealth(
+  port: number | null,
+  lifecycle: Lifecycle,
+  about: Omit<HealthOptions, 'port'>,
+): Promise<number | null> {
+  if (port === null) return null
+  const door = await openHealthDoor({ ...about, port })
+  lifecycle.defer('health', () => closeServer(door.server, 0))
+  return door.port
 }

@@ -4,13 +4,13 @@
 import type { Server } from 'node:http'
 import type { Clock } from '../host/clock.js'
 import { pause } from '../host/clock.js'
+import { openHealthDoor } from '../host/health-door.js'
 import { closeServer } from '../host/http-server.js'
 import type { Log } from '../host/log.js'
 import type { Metrics } from '../host/metrics.js'
 import type { WorldHolder } from '../member/control/world.js'
 import type { Credentials } from '../member/identity/credentials.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
-import { openAdmin } from './admin.js'
 import type { Recorder } from './audit/recorder.js'
 import { openCallCounter, registerGauges } from './call-counter.js'
 import type { RunningSidecar, SidecarConfig } from './config.js'
@@ -89,7 +89,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
       servers.push(door.server)
       to[callee] = door.port
     }
-    const admin = await openAdmin({ port: ports.admin, metrics, log, unready })
+    const admin = await openHealthDoor({ port: ports.admin, metrics, log, unready })
     servers.push(admin.server)
     return {
       ports: { egress: egress.port, ingress: ingress.port, admin: admin.port, to },

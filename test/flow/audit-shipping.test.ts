@@ -317,4 +317,5 @@ test('its admin door answers health, readiness and metrics, and takes nothing bu
   expect((await fetch(`${at}/readyz`)).status).toBe(200)
   expect(await (await fetch(`${at}/metrics`)).text()).toContain('troth_collector_records_total 0')
   expect((await fetch(`${at}/healthz`, { method: 'POST' })).status).toBe(405)
+  expect((await fetch(`${at}/metrics`, { headers: { origin: 'http://a.page' } })).status).toBe(403)
 })

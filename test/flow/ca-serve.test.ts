@@ -147,6 +147,7 @@ describe('serve', () => {
       for (const where of ['/healthz', '/readyz']) expect((await fetch(base + where)).status).toBe(200)
       expect(await (await fetch(`${base}/metrics`)).text()).toContain('troth_ca_epoch 0')
       expect((await fetch(`${base}/healthz`, { method: 'POST' })).status).toBe(405)
+      expect((await fetch(`${base}/metrics`, { headers: { origin: 'http://a.page' } })).status).toBe(403)
       await running.close()
     }))
 })

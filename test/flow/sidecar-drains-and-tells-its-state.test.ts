@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { openHealthDoor } from '../../host/health-door.js'
 import { openMetrics } from '../../host/metrics.js'
 import { MeshError } from '../../mesh/errors.js'
 import { begin, problemIn, request } from '../support/raw-http.js'
@@ -81,8 +82,7 @@ describe('the admin door', () => {
   it('that finds its port taken says which flag to use, and leaves nothing open', async () => {
     await using mesh = await startMesh()
     const planner = await mesh.start('planner')
-    const { openAdmin } = await import('../../sidecar/admin.js')
-    const again = openAdmin({
+    const again = openHealthDoor({
       port: planner.ports.admin,
       metrics: openMetrics(),
       log: planner.log,

@@ -1,13 +1,17 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import http, { type IncomingHttpHeaders } from 'node:http'
-import { tmpdir } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, it } from 'vitest'
 import { request } from '../support/raw-http.js'
 import { startMesh } from '../support/start-mesh.js'
 
-it('a call goes over [::1] to an app behind a Unix socket', async () => {
+const hasIpv6 = Object.values(networkInterfaces())
+  .flat()
+  .some((each) => each?.address === '::1')
+
+it.skipIf(!hasIpv6)('a call goes over [::1] to an app behind a Unix socket', async () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'us-'))
   const seen: IncomingHttpHeaders[] = []
   const app = http.createServer((incoming, response) => {

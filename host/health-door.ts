@@ -1,21 +1,22 @@
-// The admin door: read-only HTTP on loopback for process managers and Prometheus. It acts on nothing, tells no identity's secrets and
-// takes GET only; a browser page reads nothing, under whatever name it came.
+// The health door of every program: read-only HTTP on loopback for process managers and Prometheus. It acts on nothing, tells no secret
+// and takes GET only; a browser page reads nothing, under whatever name it came.
 
 import type { IncomingMessage, Server } from 'node:http'
-import { createHttpServer, listen, sendProblem, serveRoutes } from '../host/http-server.js'
-import { errorFields, type Log } from '../host/log.js'
-import { METRICS_TYPE, type Metrics } from '../host/metrics.js'
 import { MeshError } from '../mesh/errors.js'
+import { createHttpServer, listen, sendProblem, serveRoutes } from './http-server.js'
+import { errorFields, type Log } from './log.js'
+import { METRICS_TYPE } from './metrics.js'
 
-export interface AdminOptions {
+export interface HealthOptions {
+  /** 0: any free one. */
   readonly port: number
-  readonly metrics: Metrics
+  readonly metrics: { text(): string }
   readonly log: Log
-  /** What stands in the way of calls: codes and words; none when ready. */
+  /** What stands in the way of work: codes and words; none when ready. */
   readonly unready: () => readonly string[]
 }
 
-export interface AdminDoor {
+export interface HealthDoor {
   readonly port: number
   readonly server: Server
 }
@@ -24,7 +25,7 @@ export interface AdminDoor {
  * Opens the door.
  * @throws MeshError PORT_BUSY
  */
-export async function openAdmin({ port, metrics, log, unready }: AdminOptions): Promise<AdminDoor> {
+export async function openHealthDoor({ port, metrics, log, unready }: HealthOptions): Promise<HealthDoor> {
   const serve = serveRoutes(
     [
       { method: 'GET', path: '/healthz', answer: () => ({ json: { ok: true } }) },
@@ -49,7 +50,7 @@ export async function openAdmin({ port, metrics, log, unready }: AdminOptions): 
     else serve(request, response)
   })
   const listening = await listen(server, { host: '127.0.0.1', port, flag: '--admin-port' })
-  server.on('error', (error) => log.error('admin.door', errorFields(error)))
+  server.on('error', (error) => log.error('health.door', errorFields(error)))
   return { server, port: listening }
 }
 

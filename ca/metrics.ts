@@ -1,9 +1,6 @@
-// Health and metrics of the CA: GET-only, on a loopback TCP port.
+// What the CA counts, for its health door (host/health-door.ts).
 
-import type { RequestListener } from 'node:http'
-import { serveRoutes } from '../host/http-server.js'
-import type { Log } from '../host/log.js'
-import { METRICS_TYPE, openMetrics } from '../host/metrics.js'
+import { openMetrics } from '../host/metrics.js'
 import type { DoorOptions } from './door.js'
 import type { Feed } from './feed.js'
 import type { Origin } from './store/model.js'
@@ -46,16 +43,4 @@ export function openCaMetrics({ world, feed }: { world: CaWorld; feed: Feed }): 
     refused: (reason) => refused[reason].add(1),
     text: () => metrics.text(),
   }
-}
-
-/** `/healthz`, `/readyz` (the CA serves nothing before it is ready), `/metrics`. */
-export function healthListener({ metrics, log }: { metrics: CaMetrics; log: Log }): RequestListener {
-  return serveRoutes(
-    [
-      { method: 'GET', path: '/healthz', answer: () => ({ json: { ok: true } }) },
-      { method: 'GET', path: '/readyz', answer: () => ({ json: { ready: true } }) },
-      { method: 'GET', path: '/metrics', answer: () => ({ text: metrics.text(), type: METRICS_TYPE }) },
-    ],
-    log,
-  )
 }
