@@ -3,7 +3,8 @@
 
 import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
-import { type AuditRow, isClaim, type LedgerReader, openLedgerReader } from '../host/audit-table.js'
+import type { AuditRow } from '../host/audit-row.js'
+import { isClaim, type LedgerReader, openLedgerReader } from '../host/audit-table.js'
 import { MeshError } from '../mesh/errors.js'
 import type { Session } from './session.js'
 

@@ -1,7 +1,48 @@
 // How a record becomes a line of `audit query`: the decision of a call and its end in one, a refusal, a note.
 
-import type { Decided, Ended, Note, Refusal } from '../mesh/audit-record.js'
-import type { AuditRow } from './audit-table.js'
+import type { Decided, Direction, Ended, Note, Outcome, Refusal, Verdict } from '../mesh/audit-record.js'
+
+/** One line of `audit query`: a call (its decision and end merged), a counted refusal or a note. Null: not known or not apt. */
+export interface AuditRow {
+  readonly kind: 'call' | 'refusal' | 'note'
+  readonly callId: string | null
+  /** SPIFFE IDs. Of a refusal at ingress: the peer is the caller; of a note: who wrote it. */
+  readonly caller: string | null
+  readonly callee: string | null
+  readonly direction: Direction | null
+  readonly operation: string | null
+  readonly scope: string | null
+  readonly decision: Verdict | null
+  /** Null while the call runs. */
+  readonly outcome: Outcome | null
+  /** `OK` or an error code; of a note, its event. */
+  readonly reason: string
+  readonly status: number | null
+  /** When it was decided, ms since epoch. */
+  readonly at: number
+  readonly durationUs: number | null
+  readonly bytesIn: number | null
+  readonly bytesOut: number | null
+  readonly ledgerId: string
+  /** Sequence number of the decision (refusal, note). */
+  readonly seq: number
+  /** SPIFFE ID of the sidecar whose ledger it is. */
+  readonly author: string | null
+  readonly rule: string | null
+  readonly grant: string | null
+  readonly policyVersion: number | null
+  readonly callerKind: 'agent' | 'foreign' | null
+  readonly callerInstance: string | null
+  readonly callerSerial: string | null
+  readonly calleeInstance: string | null
+  readonly calleeSerial: string | null
+  readonly traceparent: string | null
+  /** Address prefix and number of the connections that a refusal counts. */
+  readonly source: string | null
+  readonly count: number | null
+  /** Text of a note. */
+  readonly detail: string | null
+}
 
 /** Where a record stands. */
 export type Place = Pick<AuditRow, 'ledgerId' | 'seq' | 'author' | 'at'>

@@ -1,63 +1,14 @@
 // Questions to a ledger file: calls with their decision and end merged, the two halves of a call in the collector, what is new.
 // A reader works on a sidecar's ledger and on the collector's, also while the owner writes or after it was killed; it never writes.
 
-import {
-  type Decided,
-  type Direction,
-  decodeRecord,
-  type Ended,
-  type Outcome,
-  type Verdict,
-} from '../mesh/audit-record.js'
+import { type Decided, decodeRecord, type Ended, type Verdict } from '../mesh/audit-record.js'
 import { MeshError } from '../mesh/errors.js'
 import { COLLECTOR_FILE, SIDECAR_FILE } from './audit-layout.js'
-import { callRow, noteRow, refusalRow } from './audit-row.js'
+import { type AuditRow, callRow, noteRow, refusalRow } from './audit-row.js'
 import { openSqliteReader, type Sqlite } from './sqlite.js'
 
 /** Which halves of a call the collector holds. */
 export type Sides = 'both' | 'caller' | 'callee'
-
-/** One line of `audit query`: a call (its decision and end merged), a counted refusal or a note. Null: not known or not apt. */
-export interface AuditRow {
-  readonly kind: 'call' | 'refusal' | 'note'
-  readonly callId: string | null
-  /** SPIFFE IDs. Of a refusal at ingress: the peer is the caller; of a note: who wrote it. */
-  readonly caller: string | null
-  readonly callee: string | null
-  readonly direction: Direction | null
-  readonly operation: string | null
-  readonly scope: string | null
-  readonly decision: Verdict | null
-  /** Null while the call runs. */
-  readonly outcome: Outcome | null
-  /** `OK` or an error code; of a note, its event. */
-  readonly reason: string
-  readonly status: number | null
-  /** When it was decided, ms since epoch. */
-  readonly at: number
-  readonly durationUs: number | null
-  readonly bytesIn: number | null
-  readonly bytesOut: number | null
-  readonly ledgerId: string
-  /** Sequence number of the decision (refusal, note). */
-  readonly seq: number
-  /** SPIFFE ID of the sidecar whose ledger it is. */
-  readonly author: string | null
-  readonly rule: string | null
-  readonly grant: string | null
-  readonly policyVersion: number | null
-  readonly callerKind: 'agent' | 'foreign' | null
-  readonly callerInstance: string | null
-  readonly callerSerial: string | null
-  readonly calleeInstance: string | null
-  readonly calleeSerial: string | null
-  readonly traceparent: string | null
-  /** Address prefix and number of the connections that a refusal counts. */
-  readonly source: string | null
-  readonly count: number | null
-  /** Text of a note. */
-  readonly detail: string | null
-}
 
 /** All given conditions hold; null: no condition. */
 export interface AuditFilter {

@@ -1,7 +1,8 @@
 // troth audit: what the ledgers hold, asked once (query) or followed (tail).
 
 import { Command, Option } from 'commander'
-import type { AuditFilter, AuditRow, LedgerReader } from '../../host/audit-table.js'
+import type { AuditRow } from '../../host/audit-row.js'
+import { type AuditFilter, isClaim, type LedgerReader } from '../../host/audit-table.js'
 import { pause } from '../../host/clock.js'
 import type { Verdict } from '../../mesh/audit-record.js'
 import { parseDuration } from '../../mesh/duration.js'
@@ -114,10 +115,14 @@ export function fits(row: AuditRow, filter: AuditFilter): boolean {
   return !suspicious || isSuspicious(row)
 }
 
-function isSuspicious({ kind, decision, outcome, reason }: AuditRow): boolean {
+const BAD_ENDS: ReadonlySet<string | null> = new Set(['cut', 'failed', 'unknown'])
+
+/** As the reader's, but for a call that only one side recorded: that shows when the other side had its time. */
+function isSuspicious(row: AuditRow): boolean {
+  const { kind, decision, outcome, reason } = row
   if (kind === 'refusal') return true
   if (kind === 'note') return reason === 'gap'
-  return decision === 'deny' || (outcome !== null && outcome !== 'completed')
+  return decision === 'deny' || BAD_ENDS.has(outcome) || isClaim(row)
 }
 
 /** A ledger's own notes (opened, rotated) are for programs, unless only what is suspicious was asked for. */
@@ -133,10 +138,11 @@ function print({ out, json }: Session, row: AuditRow, filter: AuditFilter): void
   if (!isForPeople(row, filter)) return
   const [shown] = row.kind === 'call' ? [showCall([row])] : showRows([row], [])
   if (shown === undefined) return
-  const { at, caller, callee, operation, decision, outcome, status, duration } = shown
+  const { at, caller, callee, operation, decision, outcome, status, duration, sides } = shown
+  const claim = isClaim(row) ? `  ${sides}` : ''
   out.line(
     printable(
-      `${formatInstant(at)}  ${row.direction ?? '-'}  ${caller} -> ${callee}  ${operation}  ${decision}  ${outcome}  ${status}  ${duration}`,
+      `${formatInstant(at)}  ${row.direction ?? '-'}  ${caller} -> ${callee}  ${operation}  ${decision}  ${outcome}  ${status}  ${duration}${claim}`,
     ),
   )
 }

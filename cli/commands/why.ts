@@ -1,7 +1,8 @@
 // troth why: everything the ledgers here know of one call: what was decided, by which lines, between which certificates.
 
 import { Command } from 'commander'
-import { type AuditRow, openLedgerReader } from '../../host/audit-table.js'
+import type { AuditRow } from '../../host/audit-row.js'
+import { openLedgerReader } from '../../host/audit-table.js'
 import { MeshError } from '../../mesh/errors.js'
 import { explain } from '../../mesh/policy/explain.js'
 import { type DefineCommand, withExamples } from '../command.js'

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { fits } from '../../../cli/commands/audit.js'
 import { nameOf, showCall, showRows } from '../../../cli/ledgers.js'
-import type { AuditFilter, AuditRow } from '../../../host/audit-table.js'
+import type { AuditRow } from '../../../host/audit-row.js'
+import type { AuditFilter } from '../../../host/audit-table.js'
 
 const ROW: AuditRow = {
   kind: 'call',
@@ -142,6 +143,9 @@ describe('a row that tail saw', () => {
     expect(fits(ROW, { ...ALL, suspicious: true })).toBe(false)
     expect(fits({ ...ROW, outcome: 'cut' }, { ...ALL, suspicious: true })).toBe(true)
     expect(fits({ ...ROW, outcome: null }, { ...ALL, suspicious: true })).toBe(false)
+    expect(fits({ ...ROW, outcome: 'aborted' }, { ...ALL, suspicious: true })).toBe(false)
+    // the other party's half: what its author says of somebody else
+    expect(fits({ ...ROW, author: caller }, { ...ALL, suspicious: true })).toBe(true)
     expect(fits({ ...ROW, kind: 'refusal' }, { ...ALL, suspicious: true })).toBe(true)
   })
 })
