@@ -11,7 +11,15 @@ import { type Change, type Position, READ_VIEW, type View } from '../../mesh/wir
 import type { Credentials } from '../identity/credentials.js'
 import type { StateDir } from '../state-dir.js'
 import type { WorldHolder, WorldListener } from './world.js'
-import { firstWorld, type Ground, viewOf, type WorldState, worldAfter, worldOfView } from './world-state.js'
+import {
+  firstWorld,
+  type Ground,
+  keepingBundles,
+  viewOf,
+  type WorldState,
+  worldAfter,
+  worldOfView,
+} from './world-state.js'
 
 /** What a delta of the feed did: applied (with the connections cut for it), known already, or not the next one. */
 export type Applied = { readonly cut: number } | 'known' | 'gap'
@@ -84,7 +92,7 @@ export function holdWorld(holding: HoldingWorld): WorldOwner {
     onChange: (listener) => void listeners.push(listener),
     replace(view, position) {
       checkForward(current.world.position, position)
-      const next = worldOfView(view, position, ground)
+      const next = keepingBundles(worldOfView(view, position, ground), current)
       alarmed = false
       return put(next)
     },

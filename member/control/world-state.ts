@@ -60,6 +60,17 @@ export function worldOfView(view: View, position: Position | null, ground: Groun
   }
 }
 
+/** The next world, with the bundles of the one before when they hold the same: nobody then makes connections anew for nothing. */
+export function keepingBundles(next: WorldState, { world: { bundles } }: WorldState): WorldState {
+  const isSame =
+    next.world.bundles.size === bundles.size &&
+    [...next.world.bundles.values()].every((bundle) => {
+      const before = bundles.get(bundle.trustDomain)
+      return before !== undefined && bundlePem(before) === bundlePem(bundle)
+    })
+  return isSame ? { ...next, world: { ...next.world, bundles } } : next
+}
+
 /** The view again, to be written down. */
 export function viewOf({ world, policy }: WorldState): View {
   return {
