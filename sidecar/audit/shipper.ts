@@ -72,6 +72,8 @@ export async function shipLedger(options: ShipOptions): Promise<void> {
       await appended.wait(LOOK_MS)
       await pause(clock, LINGER_MS, signal)
     } catch (error) {
+      // the last round has taken over, and closed what this one was waiting on
+      if (closing.signal.aborted) return
       const { code } = asMeshError(error)
       failures += 1
       if (code !== lastCode) log.warn('audit.shipping_failed', errorFields(error))
