@@ -3,6 +3,7 @@
 import { isIP } from 'node:net'
 import { InvalidArgumentError } from 'commander'
 import type { Level } from '../host/log.js'
+import { parseDuration } from '../mesh/duration.js'
 import { type AgentName, parseAgentName, parseSpiffeId, type SpiffeId } from '../mesh/spiffe-id.js'
 
 export function port(raw: string): number {
@@ -49,6 +50,13 @@ export function appAddress(raw: string): AppAddress {
   const { host: name, port: number } = hostAndPort(raw)
   if (number === null) throw new InvalidArgumentError('It must be HOST:PORT or unix:PATH.')
   return { host: name, port: number }
+}
+
+/** @returns whole seconds, 15 minutes to 7 days */
+export function certificateLife(raw: string): number {
+  const seconds = Math.floor(parseDuration(raw) / 1000)
+  if (seconds < 900 || seconds > 604_800) throw new InvalidArgumentError('It must be from 15m to 7d.')
+  return seconds
 }
 
 /** A member by its name, or whoever has that whole SPIFFE ID. */

@@ -6,13 +6,15 @@ import { isMeshError, MeshError } from '../mesh/errors.js'
 /**
  * The text of a file that was named.
  * @param hint what to do when it cannot be read
+ * @param read what reads it, and may want more of it
  * @throws MeshError CONFIG_MISSING | STATE_UNREADABLE
  */
-export function readGiven(file: string, hint: string): string {
+export function readGiven(file: string, hint: string, read: (file: string) => string = readState): string {
   try {
-    return readState(file)
+    return read(file)
   } catch (error) {
-    if (isMeshError(error)) throw new MeshError(error.code, error.message, { cause: error, hint })
+    if (isMeshError(error, 'CONFIG_MISSING') || isMeshError(error, 'STATE_UNREADABLE'))
+      throw new MeshError(error.code, error.message, { cause: error, hint })
     throw error
   }
 }

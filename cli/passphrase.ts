@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { readIfThere, readSecret, readState } from '../host/files.js'
 import { MeshError } from '../mesh/errors.js'
+import { readGiven } from './given-file.js'
 import { askSecret, isOnTerminal } from './prompt.js'
 import type { Session } from './session.js'
 
@@ -63,7 +64,10 @@ export async function readNewPassphrases(
 
 /** A pipe (`<(pass troth)`) has no permissions to look at; a file must be the owner's alone. */
 function fromFile(file: string): string {
-  return firstLine(file.startsWith('/dev/') ? readState(file) : readSecret(file), file)
+  const text = readGiven(file, 'name the file that holds the passphrase', (named) =>
+    named.startsWith('/dev/') ? readState(named) : readSecret(named),
+  )
+  return firstLine(text, file)
 }
 
 function firstLine(text: string, place: string): string {

@@ -1,11 +1,11 @@
 // troth agent: the register of the mesh: add, list, show, remove, restore.
 
 import { Command, Option } from 'commander'
-import { formatDuration, parseDuration } from '../../mesh/duration.js'
+import { formatDuration } from '../../mesh/duration.js'
 import { type AgentName, NAMED_KINDS, type NamedKind, parseAgentName } from '../../mesh/spiffe-id.js'
 import type { AgentInfo } from '../../mesh/wire/admin.js'
 import { adminClient } from '../admin-client.js'
-import { host } from '../arguments.js'
+import { certificateLife, host } from '../arguments.js'
 import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
 import { formatFields, formatInstant, formatTable } from '../output.js'
 import { confirm } from '../prompt.js'
@@ -32,16 +32,13 @@ export const agentCommand: DefineCommand = (context) =>
 const kindOption = (): Option =>
   new Option('--kind <kind>', 'what the name stands for').choices(NAMED_KINDS).default('agent')
 
-/** @returns whole seconds */
-const seconds = (raw: string): number => Math.floor(parseDuration(raw) / 1000)
-
 const addCommand = (context: CommandContext): Command =>
   withExamples(
     new Command('add')
       .description('register a name, so that it may enrol')
       .argument('<name>', 'one lower-case DNS label', parseAgentName)
       .addOption(kindOption())
-      .option('--ttl <duration>', 'life of its certificates, 15m to 7d', seconds)
+      .option('--ttl <duration>', 'life of its certificates, 15m to 7d', certificateLife)
       .option('--address <host>', 'the address its sidecar may announce besides its own', host)
       .action(async (name: AgentName, options: KindOption & { ttl?: number; address?: string }) => {
         const session = context.session()

@@ -1,6 +1,15 @@
 import { InvalidArgumentError } from 'commander'
 import { describe, expect, it } from 'vitest'
-import { appAddress, calleePort, count, host, hostAndPort, nameOrId, port } from '../../../cli/arguments.js'
+import {
+  appAddress,
+  calleePort,
+  certificateLife,
+  count,
+  host,
+  hostAndPort,
+  nameOrId,
+  port,
+} from '../../../cli/arguments.js'
 import { MeshError } from '../../../mesh/errors.js'
 
 describe('an option value', () => {
@@ -37,6 +46,12 @@ describe('an option value', () => {
     expect(appAddress('unix:/run/app.sock')).toEqual({ socketPath: '/run/app.sock' })
     for (const raw of ['localhost', 'unix:', '']) expect(() => appAddress(raw)).toThrow(InvalidArgumentError)
     expect(() => appAddress('unix:')).toThrow('unix:PATH')
+  })
+
+  it('is a life that the CA gives a certificate', () => {
+    expect(certificateLife('15m')).toBe(900)
+    expect(certificateLife('7d')).toBe(604_800)
+    for (const raw of ['14m', '8d']) expect(() => certificateLife(raw)).toThrow(InvalidArgumentError)
   })
 
   it('is a name, or a whole SPIFFE ID', () => {
