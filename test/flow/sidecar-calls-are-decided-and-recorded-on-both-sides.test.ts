@@ -127,6 +127,15 @@ describe('a call through two sidecars', () => {
     expect(await tickets.records.end()).toMatchObject({ outcome: 'failed', reason: 'APP_UNREACHABLE' })
   })
 
+  it('to an agent that only calls is told so, and both sides record it', async () => {
+    await using mesh = await startMesh()
+    const tickets = await mesh.start('tickets')
+    const planner = await mesh.start('planner')
+    const answer = await request(`${planner.urlOf('tickets')}/tickets/1`)
+    expect([answer.status, problemIn(answer).code]).toEqual([501, 'APP_MISSING'])
+    expect(await tickets.records.end()).toMatchObject({ outcome: 'failed', reason: 'APP_MISSING' })
+  })
+
   it('is refused when the ledger cannot be written, and the app never hears of it', async () => {
     await using app = await startApp()
     await using mesh = await startMesh()
