@@ -1,13 +1,14 @@
 // What the two doors of the CA's port serve. Public: enrolment, nothing else. Member: renewal and the feed, each request judged by
 // the one judge and looked up in the store; a member path on the public door does not exist.
 
+import type { X509Certificate } from 'node:crypto'
 import type { IncomingMessage, RequestListener } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import type { Clock } from '../host/clock.js'
 import { type Route, serveRoutes } from '../host/http-server.js'
 import { errorFields, type Log } from '../host/log.js'
-import { presentedChain } from '../host/tls.js'
+import { clientChain } from '../host/tls.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
 import { revocationsOf } from '../mesh/revocation.js'
 import type { TrustBundle } from '../mesh/trust-bundle.js'
@@ -52,6 +53,7 @@ export interface MemberDoorOptions {
   readonly feed: Feed
   readonly store: CaStore
   readonly bundle: TrustBundle
+  readonly issuing: X509Certificate
   /** Of renewals, by instance. */
   readonly limit: TryLimit
   readonly clock: Clock
@@ -105,13 +107,13 @@ export function memberDoor(options: MemberDoorOptions): MemberDoor {
  * @throws MeshError PEER_*
  */
 async function admitMember(
-  { store, bundle, clock }: MemberDoorOptions,
+  { store, bundle, issuing, clock }: MemberDoorOptions,
   socket: unknown,
 ): Promise<Certificate> {
   if (!(socket instanceof TLSSocket)) throw new MeshError('PEER_NO_CERTIFICATE', 'the connection is not TLS')
   const now = clock.now()
   const svid = verifyPeer({
-    chain: presentedChain(socket),
+    chain: clientChain(socket, issuing),
     tlsAuthorized: socket.authorized,
     bundles: new Map([[bundle.trustDomain, bundle]]),
     revocations: revocationsOf([], []),

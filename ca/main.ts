@@ -172,8 +172,8 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     clock,
     refusal: () => new MeshError('RENEW_TOO_OFTEN', 'this instance renews too often'),
   })
-  const { bundle } = hierarchy
-  const member = memberDoor({ authority, feed, store, bundle, limit: renewals, clock, log })
+  const { bundle, issuing } = hierarchy
+  const member = memberDoor({ authority, feed, store, bundle, issuing, limit: renewals, clock, log })
   const door = await openServedDoor({
     host: options.listen,
     listen: options.listen,

@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../host/clock.js'
 import { errorFields, type Log } from '../host/log.js'
 import type { Counter, Metrics } from '../host/metrics.js'
-import { presentedChain, TLS_FLOOR } from '../host/tls.js'
+import { clientChain, TLS_FLOOR } from '../host/tls.js'
 import type { World, WorldHolder } from '../member/control/world.js'
 import type { Credentials } from '../member/identity/credentials.js'
 import { MeshError } from '../mesh/errors.js'
@@ -92,11 +92,11 @@ function keysOf(credentials: Credentials, world: World): { key: string; cert: st
 }
 
 /** The author, or why it is none: answered to its first request, where it can be read. */
-function judge(socket: TLSSocket, { world, clock, log }: DoorOptions): Svid | MeshError {
+function judge(socket: TLSSocket, { credentials, world, clock, log }: DoorOptions): Svid | MeshError {
   const { bundles, revocations } = world.current()
   try {
     return verifyPeer({
-      chain: presentedChain(socket),
+      chain: clientChain(socket, credentials.current().issuing),
       tlsAuthorized: socket.authorized,
       bundles,
       revocations,

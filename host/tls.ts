@@ -24,3 +24,13 @@ export function presentedChain(socket: TLSSocket): X509Certificate[] {
   }
   return chain
 }
+
+/**
+ * The chain of a client as its server sees it: what was presented, or the leaf and `issuing` where the runtime has lost the rest. Node
+ * 24.21 and 26.8 keep only the leaf there (nodejs/node#65579). TLS itself verified what was presented in any case, and the judge
+ * takes `issuing` only when it signed the leaf.
+ */
+export function clientChain(socket: TLSSocket, issuing: X509Certificate): X509Certificate[] {
+  const chain = presentedChain(socket)
+  return chain.length === 1 ? [...chain, issuing] : chain
+}

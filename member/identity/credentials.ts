@@ -1,6 +1,7 @@
 // The one owner of a member's current identity: leaf, key and chain, replaced together at rotation. Listeners see the new
 // identity at once; connections made with the old one are theirs to renew.
 
+import type { X509Certificate } from 'node:crypto'
 import type { Log } from '../../host/log.js'
 import type { Svid } from '../../mesh/svid.js'
 
@@ -10,6 +11,8 @@ export interface Identity {
   readonly keyPem: string
   /** Leaf, then issuing CA. */
   readonly chainPem: string
+  /** The CA that signed the leaf, and so those of its peers. */
+  readonly issuing: X509Certificate
 }
 
 /** What is stored beside a certificate because it does not say it. */

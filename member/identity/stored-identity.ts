@@ -93,7 +93,7 @@ export function proveIdentity(
   })
   if (svid.instanceId !== expected.instanceId)
     throw new MeshError('WIRE_MALFORMED', 'the certificate is for another instance')
-  return { svid, keyPem, chainPem: leaf.toString() + issuing.toString() }
+  return { svid, keyPem, chainPem: leaf.toString() + issuing.toString(), issuing }
 }
 
 /** Puts a new identity, whose key is key.next.pem, in the place of the old one. */

@@ -1,7 +1,7 @@
 // The admission of one mutual-TLS connection: into the table first, then before the judge. Nothing the peer sent has been read yet.
 
 import type { TLSSocket } from 'node:tls'
-import { presentedChain } from '../../host/tls.js'
+import { clientChain } from '../../host/tls.js'
 import { asMeshError, type MeshError } from '../../mesh/errors.js'
 import { PeerRefused, verifyPeer } from '../../mesh/verify-peer.js'
 import { checkStanding } from '../call/authorize.js'
@@ -24,7 +24,7 @@ const NOBODY = { id: null, instance: null, serial: null }
  */
 export function admit(parts: Parts, socket: TLSSocket): Admitted | undefined {
   const connection = parts.connections.register(socket, 'ingress')
-  const chain = presentedChain(socket)
+  const chain = clientChain(socket, parts.credentials.current().issuing)
   const { bundles, revocations } = parts.world.current()
   try {
     checkStanding(parts.standing())

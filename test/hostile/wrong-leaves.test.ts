@@ -7,7 +7,7 @@ import { connect, createServer, type TLSSocket } from 'node:tls'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Hierarchy, issueLeaf, type Leaf, makeHierarchy } from '../../certs-dev/hierarchy.js'
 import { makeWrongLeaves, type WrongLeaf } from '../../certs-dev/wrong-leaves.js'
-import { presentedChain, TLS_FLOOR } from '../../host/tls.js'
+import { clientChain, presentedChain, TLS_FLOOR } from '../../host/tls.js'
 import { isMeshError } from '../../mesh/errors.js'
 import { revocationsOf } from '../../mesh/revocation.js'
 import { verifyPeer } from '../../mesh/verify-peer.js'
@@ -46,12 +46,12 @@ async function meet(clientLeaf: Leaf, serverLeaf: Leaf): Promise<Meeting> {
   const server = createServer({ ...offer(serverLeaf), requestCert: true })
   server.on('secureConnection', (socket) => {
     serverAccepted = socket.authorized
-    seenByServer = presentedChain(socket)
+    seenByServer = clientChain(socket, mesh.issuing.certificate)
     socket.on('error', () => undefined)
     socket.end('welcome')
   })
   server.on('tlsClientError', (_error, socket) => {
-    seenByServer = presentedChain(socket)
+    seenByServer = clientChain(socket, mesh.issuing.certificate)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -97,5 +97,6 @@ export function collectorAt(hierarchy: Hierarchy, host: string, port: number): E
 }
 
 export function identityOf(leaf: Leaf): Identity {
-  return { svid: parseSvid(leaf.certificate, leaf.issuing), keyPem: leaf.keyPem, chainPem: leaf.chainPem }
+  const { certificate, issuing, keyPem, chainPem } = leaf
+  return { svid: parseSvid(certificate, issuing), keyPem, chainPem, issuing }
 }

@@ -200,7 +200,8 @@ async function startOne({ name, home, id, world, leaf, options }: OneOptions): P
 }
 
 export function identityOf(leaf: Leaf): Identity {
-  return { svid: parseSvidLoosely(leaf), keyPem: leaf.keyPem, chainPem: leaf.chainPem }
+  const { keyPem, chainPem, issuing } = leaf
+  return { svid: parseSvidLoosely(leaf), keyPem, chainPem, issuing }
 }
 
 /** A wrong leaf does not parse; its holder, who is the attacker, does not mind. */
