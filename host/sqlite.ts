@@ -22,7 +22,7 @@ export interface SqliteOptions {
 export function openSqlite({ file, migrations, durability }: SqliteOptions): Sqlite {
   let db: Sqlite | undefined
   try {
-    db = new Database(file, { timeout: 5000 })
+    db = keepAlive(new Database(file, { timeout: 5000 }))
     refuseNewer(db, file, migrations)
     if (file !== ':memory:') chmodSync(file, 0o600)
     db.pragma('journal_mode = WAL')
@@ -55,7 +55,7 @@ export function openSqliteReader(file: string): Sqlite {
   if (!existsSync(file)) throw new MeshError('LEDGER_MISSING', `there is no ledger ${file}`)
   let db: Sqlite | undefined
   try {
-    db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
+    db = keepAlive(new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 }))
     db.pragma('schema_version')
     return db
   } catch (error) {
@@ -64,6 +64,34 @@ export function openSqliteReader(file: string): Sqlite {
       throw new MeshError('LEDGER_MISSING', `${file} cannot be opened`, { cause: error })
     throw new MeshError('STATE_UNREADABLE', `${file} is not a readable database`, { cause: error })
   }
+}
+
+/**
+ * better-sqlite3 12 builds on node::ObjectWrap, which since Node 24.19 aborts the whole process when an object is collected outside of
+ * JavaScript (WiseLibs/better-sqlite3#1515). So none is ever collected: a database prepares each SQL text once and keeps the
+ * statement, and databases are kept here, closed ones as empty shells. This is the one module-level state of the project; it goes
+ * with better-sqlite3 13, which needs Node 22.
+ */
+const kept = new Set<Sqlite>()
+
+function keepAlive(db: Sqlite): Sqlite {
+  const statements = new Map<string, Statement>()
+  const prepare = db.prepare.bind(db)
+  const prepareOnce = (sql: string): Statement => {
+    const known = statements.get(sql)
+    if (known !== undefined) return known
+    const statement = prepare(sql)
+    statements.set(sql, statement)
+    return statement
+  }
+  const pragma: Sqlite['pragma'] = (source, { simple = false } = {}) => {
+    const statement = prepareOnce(`PRAGMA ${source}`)
+    if (!statement.reader) return statement.run()
+    const rows = statement.all() as Record<string, unknown>[]
+    return simple ? Object.values(rows[0] ?? {})[0] : rows
+  }
+  kept.add(db)
+  return Object.assign(db, { prepare: prepareOnce, pragma })
 }
 
 const versionOf = (db: Sqlite): number => db.pragma('user_version', { simple: true }) as number

@@ -245,7 +245,7 @@ function readerOf(db: Sqlite): Ledger['read'] {
   return (ledgerId, fromSeq, max) => {
     const records: EncodedRecord[] = []
     let size = 0
-    for (const { encoding, bytes } of from.iterate(ledgerId, fromSeq, max.records)) {
+    for (const { encoding, bytes } of from.all(ledgerId, fromSeq, max.records)) {
       size += bytes.length
       if (records.length > 0 && size > max.bytes) break
       records.push({ encoding, bytes })
