@@ -73,6 +73,17 @@ it('a 101 that nobody asked for is no answer', async () => {
   })
 })
 
+it('an answer in a transfer coding that is not chunked alone is no answer', async () => {
+  for (const codings of ['gzip, chunked', 'chunked\r\nTransfer-Encoding: chunked']) {
+    await using app = await startByteApp((socket) =>
+      socket.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: ${codings}\r\n\r\n0\r\n\r\n`),
+    )
+    await using mesh = await pair(app.place)
+    const answer = await request(`${mesh.planner.urlOf('tickets')}/tickets/1`)
+    expect([answer.status, codeOf(answer.body.toString())]).toEqual([502, 'APP_RESPONSE_INVALID'])
+  }
+})
+
 it('pipelined requests are served one after the other, and thousands at once are not served', async () => {
   await using app = await startApp((incoming, response) => {
     if (incoming.url !== '/tickets/never') response.end(incoming.url)

@@ -1,9 +1,24 @@
+import 'reflect-metadata'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { KeyUsageFlags } from '@peculiar/x509'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Hierarchy, issueLeaf, type Leaf, makeCa, makeHierarchy } from '../../../certs-dev/hierarchy.js'
+import {
+  CLIENT_AUTH,
+  type Hierarchy,
+  issueLeaf,
+  type Leaf,
+  makeCa,
+  makeHierarchy,
+} from '../../../certs-dev/hierarchy.js'
+import {
+  type Description,
+  makeCertificate,
+  makeKey,
+  type Signer,
+} from '../../../certs-dev/make-certificate.js'
 import { makeWrongLeaves, type WrongLeaf } from '../../../certs-dev/wrong-leaves.js'
 import { MeshError } from '../../../mesh/errors.js'
 import { revocationsOf } from '../../../mesh/revocation.js'
@@ -104,6 +119,27 @@ describe('a wrong leaf', () => {
   })
 })
 
+/** A CA of the trust domain that differs from the right one in what is given; its own root without a signer. */
+async function oddCa(changes: Partial<Description>, signer?: Signer): Promise<Signer> {
+  const key = await makeKey('P-256')
+  const what: Description = {
+    subject: [['CN', 'odd']],
+    uris: [],
+    dns: [],
+    ips: [],
+    notBefore: mesh.madeAt - 60_000,
+    notAfter: mesh.madeAt + DAY,
+    ca: { pathLength: 0 },
+    keyUsage: { flags: KeyUsageFlags.keyCertSign, critical: true },
+    extendedKeyUsage: null,
+    extensions: [],
+    publicPem: key.publicPem,
+    ...changes,
+  }
+  const certificate = await makeCertificate(what, signer ?? { selfKeyPem: key.privatePem })
+  return { certificate, keyPem: key.privatePem }
+}
+
 describe('the judge', () => {
   it('refuses a peer without a certificate', () => {
     expect(refusal(ask(good, { chain: [] })).code).toBe('PEER_NO_CERTIFICATE')
@@ -183,6 +219,36 @@ describe('the judge', () => {
     const made = { trustDomain, madeAt: mesh.madeAt, days: 1, pathLength: 0 }
     const issuing = await makeCa('lent', { ...made, signer: mesh.root })
     expect(refusal(ask(await issueLeaf(mesh, ID, { signer: issuing }))).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('judges by that one bundle also where no CA says whose it is', async () => {
+    const root = await oddCa({ ca: { pathLength: null } })
+    const leaf = await issueLeaf(mesh, ID, { signer: root })
+    const { trustDomain } = await makeHierarchy({ trustDomain: 'other.example', dev: true })
+    const other = parseTrustBundle(trustDomain, root.certificate.toString())
+    const own = parseTrustBundle(mesh.trustDomain, root.certificate.toString())
+    expect(verifyPeer(ask(leaf, { bundles: new Map([[mesh.trustDomain, own]]) })).id).toBe(ID)
+    const bundles = new Map([
+      [mesh.trustDomain, mesh.bundle],
+      [trustDomain, other],
+    ])
+    expect(refusal(ask(leaf, { bundles })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it.each<[string, Partial<Description>]>([
+    ['limited to other usages', { extendedKeyUsage: [CLIENT_AUTH] }],
+    ['whose key may sign lists only', { keyUsage: { flags: KeyUsageFlags.cRLSign, critical: true } }],
+    [
+      'whose key usage may be overlooked',
+      { keyUsage: { flags: KeyUsageFlags.keyCertSign, critical: false } },
+    ],
+    ['without a key usage', { keyUsage: null }],
+    ['that is no CA', { ca: null }],
+  ])('refuses an issuing CA %s', async (_what, changes) => {
+    const right = await issueLeaf(mesh, ID, { signer: await oddCa({}, mesh.root) })
+    expect(verifyPeer(ask(right)).id).toBe(ID)
+    const leaf = await issueLeaf(mesh, ID, { signer: await oddCa(changes, mesh.root) })
+    expect(refusal(ask(leaf)).code).toBe('PEER_CHAIN_UNTRUSTED')
   })
 
   it('refuses a CA of the same name and key identifier whose key did not sign', async () => {
