@@ -3,6 +3,7 @@
 
 import { X509Certificate } from 'node:crypto'
 import https from 'node:https'
+import type { ConnectionOptions } from 'node:tls'
 import type { EncodedRecord } from '../../host/audit-layout.js'
 import type { Clock } from '../../host/clock.js'
 import { requestJson, type Target } from '../../host/http-client.js'
@@ -87,12 +88,23 @@ interface Connection {
 
 function openConnection({ credentials, world, clock }: CollectorClientOptions): Connection {
   const closing = new AbortController()
-  let agent = openAgent()
-  /** Whom the last connection led to. */
+  /** Whom the next connection must lead to, and whom the last one did. */
+  let wanted: SpiffeId | undefined
   let judged: Svid | undefined
+  // Node calls this only after its own verification found nothing.
+  const check: NonNullable<ConnectionOptions['checkServerIdentity']> = (_host, presented) => {
+    try {
+      if (wanted === undefined) throw new Error('no collector was asked for')
+      judged = judge(presented, wanted, world.current(), clock.now())
+      return undefined
+    } catch (error) {
+      return error instanceof Error ? error : new Error('not judged')
+    }
+  }
+  let agent = openAgent(check)
   const renew = (): void => {
     agent.destroy()
-    agent = openAgent()
+    agent = openAgent(check)
   }
   credentials.onRotate(renew)
   world.onChange((now, before) => {
@@ -102,6 +114,7 @@ function openConnection({ credentials, world, clock }: CollectorClientOptions): 
   })
   return {
     to({ host, port, id }) {
+      wanted = id
       const { keyPem, chainPem } = credentials.current()
       const roots = world.current().bundles.get(world.current().trustDomain)?.roots ?? []
       return {
@@ -113,15 +126,6 @@ function openConnection({ credentials, world, clock }: CollectorClientOptions): 
         key: keyPem,
         cert: chainPem,
         ca: roots.map((root) => root.toString()),
-        // Node calls this only after its own verification found nothing.
-        checkServerIdentity(_host, presented) {
-          try {
-            judged = judge(presented, id, world.current(), clock.now())
-            return undefined
-          } catch (error) {
-            return error instanceof Error ? error : new Error('not judged')
-          }
-        },
       }
     },
     close() {
@@ -131,8 +135,9 @@ function openConnection({ credentials, world, clock }: CollectorClientOptions): 
   }
 }
 
-/** One connection, no session kept: each is judged whole. */
-const openAgent = (): https.Agent => new https.Agent({ keepAlive: true, maxSockets: 1, maxCachedSessions: 0 })
+/** One connection, no session kept: each is judged whole. Given with a request, the check would end keep-alive on Node 24.21. */
+const openAgent = (checkServerIdentity: ConnectionOptions['checkServerIdentity']): https.Agent =>
+  new https.Agent({ keepAlive: true, maxSockets: 1, maxCachedSessions: 0, checkServerIdentity })
 
 function collectorsIn(world: World): Endpoint[] {
   return [...world.endpoints]

@@ -79,6 +79,10 @@ beforeEach(async () => {
 })
 afterEach(() => collector.close())
 
+/** Where the agent has the check, and not each request, Node 24.21 keeps connections. */
+const openAgent = (options: https.AgentOptions = {}): https.Agent =>
+  new https.Agent({ ...options, checkServerIdentity: () => undefined })
+
 interface Answered {
   readonly status: number
   readonly code: string | undefined
@@ -101,9 +105,8 @@ function send(
       path,
       method: payload === undefined ? 'GET' : 'POST',
       ca: hierarchy.rootPem,
-      checkServerIdentity: () => undefined,
       ...(leaf === null ? {} : { key: leaf.keyPem, cert: leaf.chainPem }),
-      agent: agent ?? new https.Agent({ keepAlive: false }),
+      agent: agent ?? openAgent(),
       timeout: 5000,
       headers: payload === undefined ? {} : { 'content-length': payload.length },
     })
@@ -290,7 +293,7 @@ describe('a sender that no longer is welcome', () => {
   }
 
   test('its open connection is cut by a revocation, and counted', async () => {
-    const agent = new https.Agent({ keepAlive: true, maxSockets: 1 })
+    const agent = openAgent({ keepAlive: true, maxSockets: 1 })
     const socket = await open(agent)
     const closed = new Promise((resolve) => socket.once('close', resolve))
     const { issuer, serial, id } = parseSvid(planner.certificate, planner.issuing)
@@ -304,7 +307,7 @@ describe('a sender that no longer is welcome', () => {
   })
 
   test('on an open connection its certificate expires', async () => {
-    const agent = new https.Agent({ keepAlive: true, maxSockets: 1 })
+    const agent = openAgent({ keepAlive: true, maxSockets: 1 })
     await open(agent)
     collector.clock.setWall(parseSvid(planner.certificate, planner.issuing).notAfter + 1000)
     expect(await send(planner, `/v1/ledgers/${randomUUID()}`, undefined, agent)).toMatchObject({
@@ -318,7 +321,7 @@ test('the collector shows its next certificate as soon as it has rotated', async
   const { credentials } = collector.member
   const serialShown = (): Promise<string> =>
     new Promise((resolve, reject) => {
-      const agent = new https.Agent({ keepAlive: true })
+      const agent = openAgent({ keepAlive: true })
       agent.once('free', (socket: TLSSocket) => {
         resolve(socket.getPeerX509Certificate()?.serialNumber.toLowerCase() ?? '')
         agent.destroy()
