@@ -147,6 +147,24 @@ describe('certificates in the store', () => {
     expect(new Set(answers.map(({ serial }) => serial)).size).toBe(1)
   })
 
+  it('do not renew once they, or what was renewed from them, were revoked', async () => {
+    const first = await enrol(PLANNER)
+    const second = renewalOf(first)
+    await store.recordRenewal(second, first.serial)
+    await store.revokeCertificate(second.serial, NOW)
+    await expect(store.recordRenewal(second, first.serial)).rejects.toEqual(code('PEER_REVOKED'))
+    const other = await enrol(PLANNER)
+    await store.revokeCertificate(other.serial, NOW)
+    await expect(store.recordRenewal(renewalOf(other), other.serial)).rejects.toEqual(code('PEER_REVOKED'))
+  })
+
+  it('of the CA’s own server open no member door', async () => {
+    const server = certificate(PLANNER, { origin: 'server' })
+    await register(PLANNER)
+    await store.recordServerCertificate(server)
+    await expect(store.admit(server, NOW)).rejects.toEqual(code('PEER_REVOKED'))
+  })
+
   it('suspect a clone when one serial renews with two keys, before and after the first was used', async () => {
     const first = await enrol(PLANNER)
     const second = await store.recordRenewal(renewalOf(first), first.serial)

@@ -1,0 +1,178 @@
+import 'reflect-metadata'
+import { webcrypto, X509Certificate } from 'node:crypto'
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  Extension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  Name,
+  X509Certificate as ParsedCertificate,
+  PublicKey,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { checkIssued } from '../../../../ca/certificate/check-issued.js'
+import {
+  issuingProfile,
+  memberProfile,
+  type Profile,
+  rootProfile,
+} from '../../../../ca/certificate/profile.js'
+import { openSigner, type Signer, signCertificate, signRoot } from '../../../../ca/certificate/sign.js'
+import { newKeyPair } from '../../../../ca/key-store.js'
+import { namedId, parseAgentName, parseTrustDomain } from '../../../../mesh/spiffe-id.js'
+
+const trustDomain = parseTrustDomain('acme.internal')
+const now = Date.parse('2026-11-22T10:00:00.500Z')
+const instanceId = '0a0a0a0a-0000-4000-8000-000000000001'
+const query = { trustDomain, dev: false, nonce: 'aabbccdd', now }
+const { spkiDer } = newKeyPair()
+
+let issuing: Signer
+/** The same key under another name. */
+let renamed: Signer
+let profile: Profile
+
+beforeAll(async () => {
+  const rootPair = newKeyPair()
+  const root = await openSigner(
+    await signRoot(rootProfile(query), rootPair.spkiDer, rootPair.privateKey),
+    rootPair.privateKey,
+  )
+  const pair = newKeyPair()
+  const caOf = async (nonce: string): Promise<Signer> =>
+    openSigner(
+      await signCertificate(issuingProfile({ ...query, nonce }, root), pair.spkiDer, root),
+      pair.privateKey,
+    )
+  issuing = await caOf('aabbccdd')
+  renamed = await caOf('11223344')
+  const id = namedId(trustDomain, 'agent', parseAgentName('planner'))
+  profile = memberProfile({ id, instanceId, ttlMs: 3_600_000, now }, issuing)
+})
+
+type Part = 'constraints' | 'usages' | 'extended' | 'names' | 'subjectKey' | 'authorityKey'
+
+/** The leaf of the profile, but for one part of it. */
+async function leafWith(
+  changes: Partial<Record<Part, Extension[]>> & { serialNumber?: string } = {},
+): Promise<X509Certificate> {
+  const publicKey = new PublicKey(new Uint8Array(spkiDer))
+  const issuer = new ParsedCertificate(issuing.certificate.raw)
+  const { clientAuth, serverAuth } = ExtendedKeyUsage
+  const { serialNumber = `4${'a'.repeat(31)}`, ...changed } = changes
+  const parts: Record<Part, Extension[]> = {
+    constraints: [new BasicConstraintsExtension(false, undefined, true)],
+    usages: [new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true)],
+    extended: [new ExtendedKeyUsageExtension([clientAuth, serverAuth])],
+    names: [
+      new SubjectAlternativeNameExtension([
+        { type: 'url', value: profile.uri },
+        ...profile.dns.map((value) => ({ type: 'dns' as const, value })),
+      ]),
+    ],
+    subjectKey: [await SubjectKeyIdentifierExtension.create(publicKey, false, webcrypto)],
+    authorityKey: [
+      new AuthorityKeyIdentifierExtension(issuer.getExtension(SubjectKeyIdentifierExtension)?.keyId ?? ''),
+    ],
+    ...changed,
+  }
+  const signed = await X509CertificateGenerator.create(
+    {
+      serialNumber,
+      subject: new Name([{ '2.5.4.3': ['planner'] }, { '2.5.4.5': [instanceId] }]),
+      issuer: issuer.subjectName,
+      notBefore: new Date(profile.notBefore),
+      notAfter: new Date(profile.notAfter),
+      publicKey,
+      signingKey: issuing.key,
+      signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+      extensions: Object.values(parts).flat(),
+    },
+    webcrypto,
+  )
+  return new X509Certificate(Buffer.from(signed.rawData))
+}
+
+const check = (leaf: X509Certificate, issuer = issuing.certificate): void =>
+  checkIssued(leaf, { profile, spkiDer, issuer })
+const failed = (what: string): unknown =>
+  expect.objectContaining({
+    code: 'ISSUE_CHECK_FAILED',
+    message: `${what} of the certificate just signed is not as meant`,
+  })
+
+describe('a leaf just signed', () => {
+  it('is let out when all of it is as meant', async () => {
+    const leaf = await leafWith()
+    expect(() => check(leaf)).not.toThrow()
+  })
+
+  it('is kept back when another key signed it under the name of the CA', async () => {
+    const { privateKey: key } = await webcrypto.subtle.generateKey(
+      { name: 'ECDSA', namedCurve: 'P-256' },
+      false,
+      ['sign', 'verify'],
+    )
+    const leaf = await signCertificate(profile, spkiDer, { ...issuing, key })
+    expect(() => check(leaf)).toThrow(failed('the signature'))
+  })
+
+  it('is kept back when the CA’s key signed it under another name', async () => {
+    const leaf = await leafWith()
+    expect(() => check(leaf, renamed.certificate)).toThrow(failed('the issuer'))
+  })
+
+  it.each(['01', `3${'f'.repeat(31)}`, `4${'a'.repeat(29)}`])(
+    'is kept back with serial %s',
+    async (serialNumber) => {
+      const leaf = await leafWith({ serialNumber })
+      expect(() => check(leaf)).toThrow(failed('the serial'))
+    },
+  )
+
+  it.each<[string, Parameters<typeof leafWith>[0], string]>([
+    ['is a CA', { constraints: [new BasicConstraintsExtension(true, 0, true)] }, 'the usages'],
+    [
+      'may be taken for a CA',
+      { constraints: [new BasicConstraintsExtension(false, undefined, false)] },
+      'the usages',
+    ],
+    [
+      'may sign certificates',
+      { usages: [new KeyUsagesExtension(KeyUsageFlags.digitalSignature | KeyUsageFlags.keyCertSign, true)] },
+      'the usages',
+    ],
+    [
+      'has usages that may be overlooked',
+      { usages: [new KeyUsagesExtension(KeyUsageFlags.digitalSignature, false)] },
+      'the usages',
+    ],
+    [
+      'is for one end only',
+      { extended: [new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth])] },
+      'the usages',
+    ],
+    [
+      'names another key as its issuer’s',
+      { authorityKey: [new AuthorityKeyIdentifierExtension('00'.repeat(20))] },
+      'the key identifiers',
+    ],
+    ['does not name its own key', { subjectKey: [] }, 'the extensions'],
+    ['has no name', { names: [] }, 'the names'],
+  ])('is kept back when it %s', async (_what, changes, what) => {
+    const leaf = await leafWith(changes)
+    expect(() => check(leaf)).toThrow(failed(what))
+  })
+
+  it('is kept back when it says anything more', async () => {
+    const usages = new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true)
+    const leaf = await leafWith({ usages: [usages, new Extension('1.2.3.4', false, new Uint8Array([5, 0]))] })
+    expect(() => check(leaf)).toThrow(failed('the extensions'))
+  })
+})
