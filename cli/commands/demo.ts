@@ -60,7 +60,7 @@ async function demo(session: Session, { keep = false }: Options): Promise<void> 
 }
 
 async function play(stage: Stage): Promise<'played'> {
-  const { clock, out } = stage.session
+  const { clock, out, json } = stage.session
   const startedAt = clock.monotonic()
   await raiseMesh(stage)
   await enrolApps(stage)
@@ -70,10 +70,13 @@ async function play(stage: Stage): Promise<'played'> {
   await showRevoked(stage, doors)
   await showStranger(stage)
   await showLedger(stage)
-  out.line('')
-  out.line(`every step showed what it should, in ${formatDuration(clock.monotonic() - startedAt)}`)
+  if (!json) out.line('')
+  talk(stage.session, `every step showed what it should, in ${formatDuration(clock.monotonic() - startedAt)}`)
   return 'played'
 }
+
+/** What is no data: with --json it does not stand among it. */
+const talk = ({ out, json }: Session, line: string): void => (json ? out.say(line) : out.line(line))
 
 /** Resolves at the first Ctrl-C or SIGTERM. */
 function untilSignal(): { readonly signal: Promise<'signal'>; forget(): void } {
@@ -110,7 +113,7 @@ function tellWhereItRuns(session: Session, home: string): void {
     `  ${troth} agent list`,
     `  ${troth} can planner tickets DELETE /tickets/1`,
   ]
-  for (const line of lines) session.out.line(line)
+  for (const line of lines) talk(session, line)
 }
 
 function tellWhatNext(session: Session): void {
@@ -124,5 +127,5 @@ function tellWhatNext(session: Session): void {
     `  ${troth} run tickets --app 127.0.0.1:8080 -- YOUR_APP`,
     `  ${troth} run planner -- YOUR_CALLER        # it calls $TROTH_URL/@tickets/...`,
   ]
-  for (const line of lines) session.out.line(line)
+  for (const line of lines) talk(session, line)
 }

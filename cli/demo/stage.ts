@@ -26,7 +26,7 @@ export const example = (name: string): string =>
   path.resolve(import.meta.dirname, '../../examples', `${name}.js`)
 
 export function openStage(session: Session, home: string): Stage {
-  const { clock, out, script, env } = session
+  const { clock, out, json, script, env } = session
   const processes = openProcesses(clock, home, env)
   return {
     session,
@@ -34,7 +34,7 @@ export function openStage(session: Session, home: string): Stage {
     admin: adminClient(home),
     processes,
     troth: (name, ...args) => processes.start(name, [script, '--home', home, '--dev', ...args]),
-    tell: (verb, what) => out.line(`${verb.padEnd(9)}${what}`),
+    tell: (verb, what) => (json ? out.json({ step: verb, what }) : out.line(`${verb.padEnd(9)}${what}`)),
   }
 }
 

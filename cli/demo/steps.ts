@@ -174,7 +174,11 @@ export async function showLedger(stage: Stage): Promise<void> {
     const all = collected(stage)
     return isComplete(all) ? all : undefined
   })
-  const { out } = stage.session
+  const { out, json } = stage.session
+  if (json) {
+    for (const row of rows) out.json({ step: 'ledger', ...row })
+    return
+  }
   out.line('')
   for (const line of formatTable(
     HEADINGS,

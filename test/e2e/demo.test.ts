@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { openCliHome } from '../support/cli-home.js'
+import { jsonLines, openCliHome } from '../support/cli-home.js'
 
 it('shows every step, the ledger of it all, and what to type next, and cleans up', async () => {
   await using home = openCliHome()
@@ -28,6 +28,22 @@ it('shows every step, the ledger of it all, and what to type next, and cleans up
   expect(stdout).toMatch(/GET \/tickets\/events .* cut PEER_REVOKED .* both$/m)
   expect(stdout).toMatch(/^ {2}node \/.*\/dist\/cli\/main\.js init --trust-domain/m)
   expect(existsSync(/home (\S+)$/m.exec(stdout)?.[1] ?? '')).toBe(false)
+})
+
+it('with --json tells the same as one object a line, and nothing else on stdout', async () => {
+  await using home = openCliHome()
+  const { code, stdout, stderr } = await home.troth('--json', 'demo')
+  expect(code, stderr).toBe(0)
+  const told = jsonLines(stdout)
+  expect(told.slice(5, 9).map(({ step }) => step)).toEqual(['allowed', 'denied', 'revoked', 'refused'])
+  expect(told).toContainEqual(
+    expect.objectContaining({
+      step: 'ledger',
+      operation: 'DELETE /tickets/1',
+      decision: 'deny POLICY_SCOPE_MISSING',
+      sides: 'both',
+    }),
+  )
 })
 
 it('with --keep leaves it running until it is interrupted, then cleans up', async () => {
