@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -94,6 +94,19 @@ describe('serve', () => {
       await first.close()
       await (await serve(home)).close()
     }))
+
+  it.each([0o755, 0o710, 0o707])(
+    'does not start from a directory of mode %o: keys and socket are in it',
+    (mode) =>
+      inHome(async (home) => {
+        const { dir } = await init(home)
+        chmodSync(dir, mode)
+        await expect(serve(home)).rejects.toEqual(code('STATE_PERMISSIONS'))
+        expect(existsSync(path.join(dir, 'admin.sock'))).toBe(false)
+        chmodSync(dir, 0o700)
+        await (await serve(home)).close()
+      }),
+  )
 
   it('names what is damaged, and leaves it as it was', () =>
     inHome(async (home) => {

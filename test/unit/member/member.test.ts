@@ -112,6 +112,13 @@ describe('enrolment by token', () => {
     expect(ca.requests).toEqual([])
   })
 
+  it('stops at a development root without --dev over the admin socket too', async () => {
+    await using ca = await startTestAuthority()
+    const adminSocket = path.join(at.home, 'admin.sock')
+    await ca.openAdminSocket(adminSocket)
+    expect(await codeOf(open({ enrolBy: { adminSocket }, dev: false }))).toBe('DEV_ROOT')
+  })
+
   it('accepts a production root without --dev', async () => {
     await using ca = await startTestAuthority({ dev: false })
     expect((await open({ ...byToken(ca), dev: false })).id).toContain('planner')
