@@ -105,11 +105,18 @@ function keyOf(spki: Element): KeyObject {
     key.asymmetricKeyType !== 'ec' ||
     curve === undefined ||
     !CURVES.has(curve) ||
-    !key.export({ format: 'der', type: 'spki' }).equals(spki.raw)
+    !canonicalOf(key).equals(spki.raw)
   )
     throw new MeshError('CSR_KEY_UNSUPPORTED', 'certificate request: its key is not ECDSA P-256 or P-384')
   return key
 }
+
+/** Node keeps the point form it has read; by way of a JWK it is the uncompressed one. */
+const canonicalOf = (key: KeyObject): Buffer =>
+  createPublicKey({ key: key.export({ format: 'jwk' }), format: 'jwk' }).export({
+    format: 'der',
+    type: 'spki',
+  })
 
 const invalid = (why: string, cause?: unknown): MeshError =>
   new MeshError('CSR_INVALID', `certificate request: ${why}`, { cause })

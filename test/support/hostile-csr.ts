@@ -1,7 +1,7 @@
 // Certificate requests as an attacker, or a careless client, would make them.
 
 import 'reflect-metadata'
-import { webcrypto } from 'node:crypto'
+import { generateKeyPairSync, sign, webcrypto } from 'node:crypto'
 import {
   BasicConstraintsExtension,
   ChallengePasswordAttribute,
@@ -84,4 +84,28 @@ export async function indefiniteLengthDer(): Promise<Buffer> {
   const der = await plainDer()
   const header = (der[1] ?? 0) < 0x80 ? 2 : 2 + ((der[1] ?? 0) & 0x7f)
   return Buffer.concat([Buffer.from([0x30, 0x80]), der.subarray(header), Buffer.from([0, 0])])
+}
+
+const tlv = (tag: number, ...parts: Uint8Array[]): Buffer => {
+  const content = Buffer.concat(parts)
+  const size = content.length < 0x80 ? [content.length] : [0x81, content.length]
+  return Buffer.concat([Buffer.from([tag, ...size]), content])
+}
+
+/** Rightly signed, over a P-256 key whose point is compressed: the same key in another spelling (SEC 1 §2.3.3). */
+export function compressedPointDer(): Buffer {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const spki = publicKey.export({ type: 'spki', format: 'der' })
+  const [algorithm, point] = [spki.subarray(2, 23), spki.subarray(-65)]
+  const parity = (point.at(-1) ?? 0) & 1
+  const bits = tlv(0x03, Buffer.from([0, 2 + parity]), point.subarray(1, 33))
+  const info = tlv(
+    0x30,
+    Buffer.from('020100', 'hex'),
+    tlv(0x30),
+    tlv(0x30, algorithm, bits),
+    Buffer.from('a000', 'hex'),
+  )
+  const signature = tlv(0x03, Buffer.from([0]), sign('sha256', info, privateKey))
+  return tlv(0x30, info, Buffer.from('300a06082a8648ce3d040302', 'hex'), signature)
 }

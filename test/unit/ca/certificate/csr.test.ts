@@ -36,6 +36,7 @@ describe('parseCsr', () => {
     ['an RSA key', hostile.rsaDer, 'CSR_KEY_UNSUPPORTED'],
     ['an Ed25519 key', hostile.ed25519Der, 'CSR_KEY_UNSUPPORTED'],
     ['a P-521 key', hostile.p521Der, 'CSR_KEY_UNSUPPORTED'],
+    ['a key in a second spelling', hostile.compressedPointDer, 'CSR_KEY_UNSUPPORTED'],
   ] as const)('refuses %s', async (_what, make, code) => {
     expect(refusal(hostile.pemOf(await make()))).toBe(code)
   })
