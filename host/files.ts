@@ -164,12 +164,16 @@ function dropDeadLock(dir: string, file: string): void {
 const inUse = (dir: string, holder: string): MeshError =>
   new MeshError('STATE_IN_USE', `${dir} is in use by process ${holder.split(' ')[0] ?? ''}`)
 
-/** When the process started, in clock ticks since boot: tells a living holder from a later process with the same pid. Empty off Linux. */
+/**
+ * When the process started, in clock ticks since boot: tells a living holder from a later process with the same pid. Empty off Linux,
+ * and for one that is dead already and only waits for its parent to look.
+ */
 function startTimeOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     // The name in parentheses may itself hold parentheses and spaces; what follows the last one is fixed.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+    const [state = '', ...rest] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return 'ZX'.includes(state) ? '' : (rest[18] ?? '')
   } catch {
     return ''
   }

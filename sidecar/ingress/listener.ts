@@ -44,6 +44,7 @@ export async function openIngress({ parts, app, host, port }: IngressOptions): P
     headersTimeout: parts.doors.headMs,
     ...identityOf(parts),
     requestCert: true,
+    // The judge runs before any byte is read, and demands `authorized` too: so a refusal has a name (docs/architecture.md, 4.1).
     rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1', WITNESS_ALPN],
     handshakeTimeout: parts.limits.connectTimeoutMs,

@@ -1,6 +1,7 @@
 // kill -9 of each process in turn while calls go on: peers get clean errors, everything recovers by itself, and the ledger has
 // every call that was forwarded.
 
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { jsonLines, ready, until } from '../support/cli-home.js'
@@ -86,6 +87,15 @@ const everyForwardedCallIsRecorded = async (): Promise<void> => {
   expect(missing).toEqual([])
 }
 
+/** No longer there, or dead and not yet looked at by its parent. */
+const isGone = (pid: string): boolean => {
+  try {
+    return / [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return true
+  }
+}
+
 it('the callee’s sidecar: clean errors while it is away, then calls again', async () => {
   await using load = traffic()
   await until('some calls', () => (app.seen.length > 20 ? true : undefined))
@@ -128,6 +138,7 @@ it('CA and collector: calls go on without them, and shipping resumes', async () 
   mesh.up.kill('SIGKILL')
   for (const pid of children) process.kill(Number(pid), 'SIGKILL')
   await mesh.up.ended
+  for (const pid of children) await until(`the end of ${pid}`, () => (isGone(pid) ? true : undefined))
   const before = app.seen.length
   await until('calls without a CA', () => (app.seen.length > before + 20 ? true : undefined))
   mesh.up = await mesh.startUp()

@@ -78,7 +78,7 @@ const transcripts = readdirSync(import.meta.dirname).filter((name) => name.endsW
 it.each(transcripts)('%s', async (name) => {
   await using home = openCliHome()
   const bin = path.join(home.dir, 'bin')
-  const work = path.join(home.dir, 'work')
+  const work = path.join(home.dir, 'desk')
   mkdirSync(bin)
   mkdirSync(work)
   // npm makes the bin of an installed package executable

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   lockDir,
   makePrivateDir,
@@ -141,6 +141,23 @@ describe('the lock of a state directory', () => {
     const lock = lockDir(dir)
     expect(readFileSync(at('lock'), 'utf8')).toMatch(new RegExp(`^${process.pid} `))
     lock.release()
+  })
+
+  it('is taken over from a holder that was killed and not yet looked at by its parent', async () => {
+    // exec keeps the parent, and a sleep never looks at its child
+    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const [printed] = (await once(parent.stdout, 'data')) as [Buffer]
+    const pid = printed.toString().trim()
+    const fields = (): string[] =>
+      readFileSync(`/proc/${pid}/stat`, 'utf8')
+        .replace(/^.*\) /, '')
+        .split(' ')
+    await vi.waitFor(() => expect(fields()[0]).toBe('Z'))
+    writeFileSync(at('lock'), `${pid} ${fields()[19] ?? ''}\n`)
+    lockDir(dir).release()
+    parent.kill('SIGKILL')
   })
 
   it.each([
