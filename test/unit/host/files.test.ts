@@ -144,8 +144,8 @@ describe('the lock of a state directory', () => {
   })
 
   it('is taken over from a holder that was killed and not yet looked at by its parent', async () => {
-    // exec keeps the parent, and a sleep never looks at its child
-    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], {
+    // its parent becomes a sleep, which never looks at its children
+    const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'], {
       stdio: ['ignore', 'pipe', 'ignore'],
     })
     const [printed] = (await once(parent.stdout, 'data')) as [Buffer]
@@ -154,7 +154,7 @@ describe('the lock of a state directory', () => {
       readFileSync(`/proc/${pid}/stat`, 'utf8')
         .replace(/^.*\) /, '')
         .split(' ')
-    await vi.waitFor(() => expect(fields()[0]).toBe('Z'))
+    await vi.waitFor(() => expect(fields()[0]).toBe('Z'), { timeout: 10_000 })
     writeFileSync(at('lock'), `${pid} ${fields()[19] ?? ''}\n`)
     lockDir(dir).release()
     parent.kill('SIGKILL')
