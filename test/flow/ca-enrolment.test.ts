@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { makeKeyAndCsr } from '../../member/identity/csr.js'
 import { READ_AGENT } from '../../mesh/wire/admin.js'
@@ -43,6 +45,18 @@ describe('enrolment at the CA', () => {
     expect(codeOf((await enrol(ca, { secret, kind: 'collector' })).reply)).toBe('JOIN_TOKEN_OTHER_NAME')
     expect((await enrol(ca, { secret })).reply.status).toBe(200)
     expect(codeOf((await enrol(ca, { secret })).reply)).toBe('JOIN_TOKEN_SPENT')
+  })
+
+  it('keeps no secret of a token: what it stores opens nothing', async () => {
+    await using ca = await startCa()
+    const secret = await ca.mint('planner')
+    const stored = readdirSync(path.join(ca.home, 'ca'))
+      .filter((name) => name.startsWith('ca.db'))
+      .map((name) => readFileSync(path.join(ca.home, 'ca', name), 'latin1'))
+      .join('')
+    expect(stored).toContain('planner')
+    expect(stored).not.toContain(secret)
+    expect(stored).not.toContain(Buffer.from(secret, 'base64url').toString('latin1'))
   })
 
   it('refuses a token after ten minutes', async () => {
