@@ -1,7 +1,7 @@
 // Where a member keeps what must survive it: `<dir>/{svid.pem,key.pem,key.next.pem,bundle.pem,instance.json,world.json}`, each written whole or
 // not at all, 0600 in a 0700 directory that one process holds at a time. It moves text; what the files mean is for others.
 
-import { renameSync, rmSync } from 'node:fs'
+import { renameSync, rmdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { lockDir, makePrivateDir, readIfThere, readSecret, writeSecret } from '../host/files.js'
 import type { AgentName, NamedKind } from '../mesh/spiffe-id.js'
@@ -63,8 +63,20 @@ export function openStateDir(owner: StateOwner): StateDir {
     remove: (file) => rmSync(at(file), { force: true }),
     promoteNextKey: () => renameSync(at('key.next.pem'), at('key.pem')),
     release() {
-      if (held) lock.release()
+      if (!held) return
       held = false
+      lock.release()
+      removeIfEmpty(dir)
     },
+  }
+}
+
+/** A refused enrolment leaves no trace. What holds anything stays: rmdir takes empty directories only. */
+function removeIfEmpty(dir: string): void {
+  try {
+    rmdirSync(dir)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST' && code !== 'ENOENT') throw error
   }
 }

@@ -28,13 +28,13 @@ describe('a hint', () => {
 describe('the way we were called', () => {
   it.each([
     ['/usr/local/bin/troth', undefined, 'troth'],
-    ['/work/node_modules/.bin/troth', 'exec', 'npx troth'],
-    ['/work/dist/cli/main.js', undefined, 'node dist/cli/main.js'],
-    ['/work/dist/cli/main.js', 'exec', 'node dist/cli/main.js'],
+    ['/srv/node_modules/.bin/troth', 'exec', 'npx troth'],
+    ['/srv/dist/cli/main.js', undefined, 'node dist/cli/main.js'],
+    ['/srv/dist/cli/main.js', 'exec', 'node dist/cli/main.js'],
     ['/opt/troth/dist/cli/main.js', undefined, 'node /opt/troth/dist/cli/main.js'],
     ['/opt/my troth/main.js', undefined, "node '/opt/my troth/main.js'"],
   ])('is read from %s (npm command %s) as %s', (script, npmCommand, called) => {
-    expect(calledAs(script, '/work', npmCommand)).toBe(called)
+    expect(calledAs(script, '/srv', npmCommand)).toBe(called)
   })
 
   it('quotes what a shell would read otherwise', () => {
