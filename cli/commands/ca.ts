@@ -1,103 +1,15 @@
-// troth ca: serve the CA of this home in the foreground; show or change the address that tokens carry.
+// troth ca: the certificate authority of this home. Lists its verbs; each is a file of cli/commands/ca/.
 
-import path from 'node:path'
-import { Command, Option } from 'commander'
-import { listenHostOf, withSetting } from '../../host/config.js'
-import { readIfThere, writeFileAtomic } from '../../host/files.js'
-import { openLifecycle, stopOnSignals } from '../../host/lifecycle.js'
-import type { Level } from '../../host/log.js'
-import { adminClient } from '../admin-client.js'
-import { host, level, port } from '../arguments.js'
-import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
-import { readInheritedPassphrase, readPassphrase } from '../passphrase.js'
-import { logOf, type Session } from '../session.js'
-import { stopWithParent } from '../supervise.js'
+import { Command } from 'commander'
+import { type DefineCommand, withExamples } from '../command.js'
+import { addressCommand } from './ca/address.js'
+import { serveCommand } from './ca/serve.js'
 
-interface ServeOptions {
-  readonly listen?: string
-  readonly caPort?: number
-  readonly adminPort?: number
-  readonly passphraseFile?: string
-  readonly logLevel?: Level
-  readonly supervised?: boolean
-}
+/** In the order of --help. */
+const VERBS: readonly DefineCommand[] = [serveCommand, addressCommand]
 
-export const caCommand: DefineCommand = (context) =>
-  withExamples(
-    new Command('ca')
-      .description('the certificate authority of this home')
-      .addCommand(serveCommand(context))
-      .addCommand(addressCommand(context)),
-    context,
-    'ca serve',
-    'ca address 10.0.0.5',
-  )
-
-const serveCommand = (context: CommandContext): Command =>
-  withExamples(
-    new Command('serve')
-      .description('serve the CA in the foreground, without a collector')
-      .option('--listen <host>', 'address to listen on', host)
-      .option('--ca-port <port>', 'port to listen on', port)
-      .option('--admin-port <port>', 'health and metrics on loopback', port)
-      .option('--passphrase-file <file>', 'passphrase of the issuing CA')
-      .option('--log-level <level>', 'debug, info, warn or error', level)
-      .addOption(new Option('--supervised').hideHelp())
-      .action((options: ServeOptions) => serve(context.session(), options)),
-    context,
-    'ca serve --passphrase-file /etc/troth/passphrase',
-    'ca serve --listen 10.0.0.5 --admin-port 7412',
-  )
-
-async function serve(session: Session, options: ServeOptions): Promise<void> {
-  const { home, config, dev, clock, out } = session
-  const supervised = options.supervised === true
-  const passphrase = supervised
-    ? readInheritedPassphrase()
-    : await readPassphrase(session, options.passphraseFile)
-  const lifecycle = openLifecycle()
-  stopOnSignals(lifecycle)
-  // loaded when needed: most commands are a message to a running CA and should start at once
-  const { serveCa } = await import('../../ca/main.js')
-  const ca = await serveCa({
-    home,
-    listen: options.listen ?? listenHostOf(config),
-    port: options.caPort ?? config.caPort,
-    adminPort: options.adminPort ?? null,
-    passphrase,
-    dev,
-    leafTtlMs: config.leafTtlMs,
-    clock,
-    log: logOf(session, options.logLevel ?? config.logLevel),
-    lifecycle,
-  })
-  if (supervised) stopWithParent(session.stdin, lifecycle)
-  if (session.json) out.json({ ready: true, address: ca.address, port: ca.port, adminPort: ca.adminPort })
-  else out.line(`CA ready at ${ca.address}`)
-  await lifecycle.done()
-}
-
-const addressCommand = (context: CommandContext): Command =>
-  withExamples(
-    new Command('address')
-      .description('show or set the host that tokens and server certificates carry')
-      .argument('[host]', 'an IP address or a name of this host', host)
-      .action((value: string | undefined) => address(context.session(), value)),
-    context,
-    'ca address',
-    'ca address 10.0.0.5',
-  )
-
-async function address(session: Session, value: string | undefined): Promise<void> {
-  const { home, out, json } = session
-  const admin = adminClient(home)
-  const status = value === undefined ? await admin.status() : await admin.setAddress(value)
-  if (value !== undefined) {
-    const file = path.join(home, 'config.yaml')
-    writeFileAtomic(file, withSetting(readIfThere(file) ?? '', 'address', value), 0o600)
-  }
-  if (json) out.json({ address: status.address })
-  else out.line(status.address)
-  if (value !== undefined)
-    out.say('restart the CA and the collector, so that they listen there; then mint new tokens')
+export const caCommand: DefineCommand = (context) => {
+  const command = new Command('ca').description('the certificate authority of this home')
+  for (const define of VERBS) command.addCommand(define(context))
+  return withExamples(command, context, 'ca serve', 'ca address 10.0.0.5')
 }
