@@ -10,6 +10,7 @@ import { keyFingerprintOf } from '../mesh/svid.js'
 import { isDevRoot, parseTrustBundle, splitPem, type TrustBundle } from '../mesh/trust-bundle.js'
 import { issuingProfile, rootProfile } from './certificate/profile.js'
 import { openSigner, type Signer, signCertificate, signRoot } from './certificate/sign.js'
+import { signingKeyOf } from './certificate/signing-key.js'
 import { newKeyPair, readKey, writeKey } from './key-store.js'
 
 export interface Hierarchy {
@@ -45,8 +46,9 @@ export async function createHierarchy(
   const rootPair = newKeyPair()
   const issuingPair = newKeyPair()
   const profile = rootProfile(query)
-  const root = await signRoot(profile, rootPair.spkiDer, rootPair.privateKey)
-  const signer = await openSigner(root, rootPair.privateKey)
+  const rootKey = signingKeyOf(rootPair.privateKey)
+  const root = await signRoot(profile, rootKey)
+  const signer = await openSigner(root, rootKey)
   const issuing = await signCertificate(issuingProfile(query, profile), issuingPair.spkiDer, signer)
   writeKey(path.join(dir, FILES.rootKey), rootPair.privateKey, passphrases.root)
   writeKey(path.join(dir, FILES.issuingKey), issuingPair.privateKey, passphrases.issuing)
@@ -76,7 +78,8 @@ export async function openHierarchy(options: StoredHierarchy): Promise<Hierarchy
     throw new MeshError('DEV_ROOT', `${path.join(dir, FILES.root)} is a development root`)
   checkAuthority(root, root, { file: FILES.root, trustDomain, now })
   checkAuthority(issuing, root, { file: FILES.issuing, trustDomain, now })
-  const signer = await openSigner(issuing, readKey(path.join(dir, FILES.issuingKey), passphrase))
+  const key = signingKeyOf(readKey(path.join(dir, FILES.issuingKey), passphrase))
+  const signer = await openSigner(issuing, key)
   const bundle = parseTrustBundle(trustDomain, root.toString())
   return { bundle, root, issuing, issuer: keyFingerprintOf(issuing), signer }
 }

@@ -1,5 +1,5 @@
 import 'reflect-metadata'
-import { webcrypto, X509Certificate } from 'node:crypto'
+import { type KeyObject, webcrypto, X509Certificate } from 'node:crypto'
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -24,6 +24,7 @@ import {
   rootProfile,
 } from '../../../../ca/certificate/profile.js'
 import { openSigner, type Signer, signCertificate, signRoot } from '../../../../ca/certificate/sign.js'
+import { signingKeyOf } from '../../../../ca/certificate/signing-key.js'
 import { newKeyPair } from '../../../../ca/key-store.js'
 import { namedId, parseAgentName, parseTrustDomain } from '../../../../mesh/spiffe-id.js'
 
@@ -34,21 +35,20 @@ const query = { trustDomain, dev: false, nonce: 'aabbccdd', now }
 const { spkiDer } = newKeyPair()
 
 let issuing: Signer
+let issuingKey: KeyObject
 /** The same key under another name. */
 let renamed: Signer
 let profile: Profile
 
 beforeAll(async () => {
-  const rootPair = newKeyPair()
-  const root = await openSigner(
-    await signRoot(rootProfile(query), rootPair.spkiDer, rootPair.privateKey),
-    rootPair.privateKey,
-  )
+  const rootKey = signingKeyOf(newKeyPair().privateKey)
+  const root = await openSigner(await signRoot(rootProfile(query), rootKey), rootKey)
   const pair = newKeyPair()
+  issuingKey = pair.privateKey
   const caOf = async (nonce: string): Promise<Signer> =>
     openSigner(
       await signCertificate(issuingProfile({ ...query, nonce }, root), pair.spkiDer, root),
-      pair.privateKey,
+      signingKeyOf(pair.privateKey),
     )
   issuing = await caOf('aabbccdd')
   renamed = await caOf('11223344')
@@ -90,7 +90,13 @@ async function leafWith(
       notBefore: new Date(profile.notBefore),
       notAfter: new Date(profile.notAfter),
       publicKey,
-      signingKey: issuing.key,
+      signingKey: await webcrypto.subtle.importKey(
+        'pkcs8',
+        issuingKey.export({ format: 'der', type: 'pkcs8' }),
+        { name: 'ECDSA', namedCurve: 'P-256' },
+        false,
+        ['sign'],
+      ),
       signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
       extensions: Object.values(parts).flat(),
     },
@@ -114,11 +120,7 @@ describe('a leaf just signed', () => {
   })
 
   it('is kept back when another key signed it under the name of the CA', async () => {
-    const { privateKey: key } = await webcrypto.subtle.generateKey(
-      { name: 'ECDSA', namedCurve: 'P-256' },
-      false,
-      ['sign', 'verify'],
-    )
+    const key = signingKeyOf(newKeyPair().privateKey)
     const leaf = await signCertificate(profile, spkiDer, { ...issuing, key })
     expect(() => check(leaf)).toThrow(failed('the signature'))
   })

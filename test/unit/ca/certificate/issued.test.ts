@@ -13,6 +13,7 @@ import {
   serverProfile,
 } from '../../../../ca/certificate/profile.js'
 import { openSigner, type Signer, signCertificate, signRoot } from '../../../../ca/certificate/sign.js'
+import { signingKeyOf } from '../../../../ca/certificate/signing-key.js'
 import { newKeyPair } from '../../../../ca/key-store.js'
 import { isMeshError } from '../../../../mesh/errors.js'
 import { namedId, parseAgentName, parseTrustDomain } from '../../../../mesh/spiffe-id.js'
@@ -26,16 +27,11 @@ const instanceId = '0a0a0a0a-0000-4000-8000-000000000001'
 const id = namedId(trustDomain, 'agent', parseAgentName('planner'))
 
 async function twoCas(dev = false): Promise<{ root: Signer; issuing: Signer }> {
-  const rootPair = newKeyPair()
-  const rootCertificate = await signRoot(
-    rootProfile({ ...query, dev }),
-    rootPair.spkiDer,
-    rootPair.privateKey,
-  )
-  const root = await openSigner(rootCertificate, rootPair.privateKey)
+  const rootKey = signingKeyOf(newKeyPair().privateKey)
+  const root = await openSigner(await signRoot(rootProfile({ ...query, dev }), rootKey), rootKey)
   const pair = newKeyPair()
   const certificate = await signCertificate(issuingProfile({ ...query, dev }, root), pair.spkiDer, root)
-  return { root, issuing: await openSigner(certificate, pair.privateKey) }
+  return { root, issuing: await openSigner(certificate, signingKeyOf(pair.privateKey)) }
 }
 
 describe('certificates of the CA', () => {
@@ -150,8 +146,11 @@ describe('certificates of the CA', () => {
 
   it('refuses a key that is not the certificate’s', async () => {
     const { issuing } = await twoCas()
-    await expect(openSigner(issuing.certificate, newKeyPair().privateKey)).rejects.toSatisfy(
-      (error: unknown) => isMeshError(error, 'STATE_UNREADABLE'),
-    )
+    const other = signingKeyOf(newKeyPair().privateKey)
+    const liar = { spkiDer: issuing.key.spkiDer, sign: (data: Uint8Array) => other.sign(data) }
+    for (const key of [other, liar])
+      await expect(openSigner(issuing.certificate, key)).rejects.toSatisfy((error: unknown) =>
+        isMeshError(error, 'STATE_UNREADABLE'),
+      )
   })
 })
