@@ -77,7 +77,7 @@ export function openRegistry(options: RegistryOptions): Registry {
       ),
     revokeCertificate: (serial, how) =>
       withdraw(options, { what: 'cert.revoke', object: serial, ...how }, () =>
-        store.revokeCertificate(serial, clock.now()),
+        store.revokeCertificate(serial, how.reason, clock.now()),
       ),
     remove: (key) =>
       withdraw(

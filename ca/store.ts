@@ -7,6 +7,7 @@ import { MeshError } from '../mesh/errors.js'
 import type { TrustDomain } from '../mesh/spiffe-id.js'
 import type { Endpoint, Position } from '../mesh/wire/feed.js'
 import { storeCertificates } from './store/certificates.js'
+import { storeCrls } from './store/crls.js'
 import { storeMembers } from './store/members.js'
 import { MIGRATIONS } from './store/migrations.js'
 import type { Action, CaStore, MeshState, StoredPolicy } from './store/model.js'
@@ -39,6 +40,7 @@ export function openCaStore(file: string): CaStore {
     ...storeMembers(db, mesh.trustDomain),
     ...storeCertificates(db),
     ...storeTokens(db),
+    ...storeCrls(db),
     ...storeMesh(db, mesh),
     ...storeEndpoints(db),
     ...storeActions(db),

@@ -111,7 +111,7 @@ function recordRenewal(db: Sqlite, certificate: NewCertificate, parentSerial: st
   if (used !== undefined)
     throw new MeshError('CSR_NOT_ALLOWED', 'renewal needs a new key; this one has a certificate already')
   insert(db, certificate, parentSerial)
-  return { ...certificate, parentSerial, revokedAt: null, supersededAt: null }
+  return { ...certificate, parentSerial, revokedAt: null, revokedReason: null, supersededAt: null }
 }
 
 function admit(db: Sqlite, { issuer, serial }: { issuer: string; serial: string }, now: number): Certificate {

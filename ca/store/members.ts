@@ -69,7 +69,8 @@ export function storeMembers(db: Sqlite, trustDomain: TrustDomain): Members {
           throw new MeshError('AGENT_REVOKED', `${key.kind} ${key.name} was revoked already`)
         return revoke(db, member, { reason, now })
       }),
-    revokeCertificate: (serial, now) => transact(db, () => revokeLineage(db, serial, now)),
+    revokeCertificate: (serial, reason, now) =>
+      transact(db, () => revokeLineage(db, serial, { reason, now })),
     restoreMember: (key) =>
       transact(db, () => {
         const { id } = requireMember(db, key)
@@ -118,9 +119,10 @@ function revoke(db: Sqlite, member: MemberRow, { reason, now }: { reason: string
   )
   const rows = db
     .prepare(
-      'UPDATE certificates SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL AND not_after > ? RETURNING *',
+      `UPDATE certificates SET revoked_at = ?, revoked_reason = ?
+       WHERE id = ? AND revoked_at IS NULL AND not_after > ? RETURNING *`,
     )
-    .all(now, id, now - SLOW_CLOCK_MS) as CertificateRow[]
+    .all(now, reason, id, now - SLOW_CLOCK_MS) as CertificateRow[]
   const { changes } = db.prepare('DELETE FROM endpoints WHERE id = ?').run(id)
   return {
     position: advanceEpoch(db),
@@ -131,7 +133,11 @@ function revoke(db: Sqlite, member: MemberRow, { reason, now }: { reason: string
 }
 
 /** A certificate, and everything renewed from it: whoever held its key holds what came of it. */
-function revokeLineage(db: Sqlite, serial: string, now: number): Revoked {
+function revokeLineage(
+  db: Sqlite,
+  serial: string,
+  { reason, now }: { reason: string; now: number },
+): Revoked {
   const lineage: CertificateRow[] = []
   const find = db.prepare('SELECT * FROM certificates WHERE serial = ?')
   const next = db.prepare('SELECT * FROM certificates WHERE parent_serial = ?')
@@ -141,8 +147,10 @@ function revokeLineage(db: Sqlite, serial: string, now: number): Revoked {
     lineage.push(row)
     row = next.get(row.serial) as CertificateRow | undefined
   }
-  const mark = db.prepare('UPDATE certificates SET revoked_at = ? WHERE serial = ? AND revoked_at IS NULL')
-  for (const each of lineage) mark.run(now, each.serial)
+  const mark = db.prepare(
+    'UPDATE certificates SET revoked_at = ?, revoked_reason = ? WHERE serial = ? AND revoked_at IS NULL',
+  )
+  for (const each of lineage) mark.run(now, reason, each.serial)
   const instances = [...new Set(lineage.map((each) => each.instance_id))]
   const drop = db.prepare('DELETE FROM endpoints WHERE instance_id = ?')
   const dropped = instances.reduce((count, instance) => count + drop.run(instance).changes, 0)

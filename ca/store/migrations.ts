@@ -91,4 +91,25 @@ export const MIGRATIONS: readonly string[] = [
     outcome TEXT NOT NULL
   ) STRICT;
   `,
+  // Certificate revocation lists, one of each issuer, and the reasons they give. `number` is the last one given out, which may be
+  // ahead of the list that is kept.
+  `
+  CREATE TABLE crls (
+    issuer TEXT NOT NULL PRIMARY KEY,
+    number INTEGER NOT NULL,
+    published_at INTEGER,
+    next_update INTEGER,
+    der BLOB
+  ) STRICT;
+
+  ALTER TABLE certificates ADD COLUMN revoked_reason TEXT;
+  `,
+  // The trust bundle that outsiders are given: its sequence rises whenever its content changes.
+  `
+  CREATE TABLE trust_bundle (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    sequence INTEGER NOT NULL,
+    content TEXT NOT NULL
+  ) STRICT;
+  `,
 ]

@@ -52,6 +52,8 @@ export interface NewCertificate {
 export interface Certificate extends NewCertificate {
   readonly parentSerial: string | null
   readonly revokedAt: number | null
+  /** Why, as the operator wrote it. */
+  readonly revokedReason: string | null
   /** When its successor was first used towards the CA. */
   readonly supersededAt: number | null
 }
@@ -93,6 +95,27 @@ export interface Action {
   readonly what: string
   readonly object: string
   readonly outcome: string
+}
+
+/** One line of a certificate revocation list. */
+export interface CrlEntry {
+  /** Lower-case hex. */
+  readonly serial: string
+  /** Instant, ms since epoch. */
+  readonly revokedAt: number
+  /** As the operator wrote it. */
+  readonly reason: string | null
+}
+
+/** A signed certificate revocation list. */
+export interface StoredCrl {
+  /** SHA-256 of the issuer's SubjectPublicKeyInfo, lower-case hex. */
+  readonly issuer: string
+  readonly number: number
+  /** Instants, ms since epoch: when it was signed, and by when there is a newer one. */
+  readonly publishedAt: number
+  readonly nextUpdate: number
+  readonly der: Buffer
 }
 
 export interface Withdrawn {
@@ -151,13 +174,25 @@ export interface CaStore {
   /** Final for certificates, tokens and endpoints. @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED */
   revokeMember(key: MemberKey, reason: string, now: number): Promise<Revoked>
   /** Withdraws one certificate and all that were renewed from it. @throws MeshError CERT_UNKNOWN */
-  revokeCertificate(serial: string, now: number): Promise<Revoked>
+  revokeCertificate(serial: string, reason: string, now: number): Promise<Revoked>
   /** Lets a revoked member enrol again; its certificates stay withdrawn. @throws MeshError AGENT_UNKNOWN */
   restoreMember(key: MemberKey): Promise<{ member: Member; position: Position | null }>
   /** Revokes, then forgets. @throws MeshError AGENT_UNKNOWN */
   removeMember(key: MemberKey, now: number): Promise<Revoked>
   /** Everything withdrawn that a clock up to five minutes slow may still take for valid. */
   withdrawn(now: number): Promise<Withdrawn>
+
+  /** The newest list of each issuer. */
+  crls(): Promise<StoredCrl[]>
+  /**
+   * Begins the next list of an issuer: its number, given out once and never again, and what the list must name. A certificate is named
+   * until one list was published after its end (RFC 5280 §3.3).
+   */
+  beginCrl(issuer: string, now: number): Promise<{ number: number; entries: CrlEntry[] }>
+  /** Keeps a signed list, unless a newer one of its issuer is kept already. */
+  saveCrl(crl: StoredCrl): Promise<void>
+  /** The sequence of the trust bundle with this content: the last one, or a higher one when the content is another. */
+  bundleSequence(content: string, now: number): Promise<number>
 
   policy(): Promise<StoredPolicy | undefined>
   pushPolicy(yaml: string, at: number): Promise<{ version: number; position: Position }>

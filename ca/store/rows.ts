@@ -29,6 +29,7 @@ export interface CertificateRow {
   not_after: number
   issued_at: number
   revoked_at: number | null
+  revoked_reason: string | null
   superseded_at: number | null
   pem: string
 }
@@ -56,6 +57,7 @@ export const certificateOf = (row: CertificateRow): Certificate => ({
   notAfter: row.not_after,
   issuedAt: row.issued_at,
   revokedAt: row.revoked_at,
+  revokedReason: row.revoked_reason,
   supersededAt: row.superseded_at,
   pem: row.pem,
 })

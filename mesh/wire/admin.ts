@@ -94,6 +94,8 @@ export const READ_CERT = record({
   by: text(32),
   parentSerial: nullable(text(40)),
   revokedAt: nullable(integer(0)),
+  /** As the operator wrote it. */
+  revokedReason: withDefault(nullable(text(256)), null),
   supersededAt: nullable(integer(0)),
   pem: lines(16_384),
 })

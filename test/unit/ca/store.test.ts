@@ -151,10 +151,10 @@ describe('certificates in the store', () => {
     const first = await enrol(PLANNER)
     const second = renewalOf(first)
     await store.recordRenewal(second, first.serial)
-    await store.revokeCertificate(second.serial, NOW)
+    await store.revokeCertificate(second.serial, 'lost', NOW)
     await expect(store.recordRenewal(second, first.serial)).rejects.toEqual(code('PEER_REVOKED'))
     const other = await enrol(PLANNER)
-    await store.revokeCertificate(other.serial, NOW)
+    await store.revokeCertificate(other.serial, 'lost', NOW)
     await expect(store.recordRenewal(renewalOf(other), other.serial)).rejects.toEqual(code('PEER_REVOKED'))
   })
 
@@ -207,13 +207,13 @@ describe('withdrawal in the store', () => {
     const second = await store.recordRenewal(renewalOf(first), first.serial)
     const third = await store.recordRenewal(renewalOf(first), second.serial)
     const other = await enrol(PLANNER)
-    const { ids, serials } = await store.revokeCertificate(second.serial, NOW)
+    const { ids, serials } = await store.revokeCertificate(second.serial, 'lost', NOW)
     expect(ids).toEqual([])
     expect(serials.map(({ serial }) => serial)).toEqual([second.serial, third.serial])
     await expect(store.admit(first, NOW)).resolves.toBeDefined()
     await expect(store.admit(other, NOW)).resolves.toBeDefined()
     await expect(store.admit(third, NOW)).rejects.toEqual(code('PEER_REVOKED'))
-    await expect(store.revokeCertificate('ab', NOW)).rejects.toEqual(code('CERT_UNKNOWN'))
+    await expect(store.revokeCertificate('ab', 'lost', NOW)).rejects.toEqual(code('CERT_UNKNOWN'))
   })
 
   it('moves the epoch by one each, and stands in what members are told until it can matter no more', async () => {
