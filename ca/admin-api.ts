@@ -211,15 +211,16 @@ function policyRoutes(options: AdminOptions): Route[] {
 
 async function status({ store, hierarchy, world, clock, address }: AdminOptions): Promise<Status> {
   const { position } = await store.mesh()
-  const { trustDomain } = hierarchy.bundle
+  const { trustDomain } = hierarchy
+  const { issuing, root } = hierarchy.current()
   return {
     trustDomain,
     address: await address(),
     ...position,
     policyVersion: world.policy().version,
     members: (await store.listMembers()).length,
-    rootNotAfter: Date.parse(hierarchy.root.validTo),
-    issuingNotAfter: Date.parse(hierarchy.issuing.validTo),
+    rootNotAfter: Date.parse(root.validTo),
+    issuingNotAfter: Date.parse(issuing.validTo),
     now: clock.now(),
   }
 }

@@ -6,7 +6,7 @@ import type { Clock } from '../host/clock.js'
 import type { Log } from '../host/log.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
 import { type AgentName, meaningOf } from '../mesh/spiffe-id.js'
-import { bundlePem } from '../mesh/trust-bundle.js'
+import { bundlePem, fingerprintOf } from '../mesh/trust-bundle.js'
 import { type Enrolment, formatJoinToken } from '../mesh/wire/enrolment.js'
 import { type Csr, parseCsr } from './certificate/csr.js'
 import type { Hierarchy } from './hierarchy.js'
@@ -42,7 +42,6 @@ export interface AuthorityOptions {
   readonly leafTtlMs: number
   /** `host:port` that tokens and answers carry. */
   readonly address: () => Promise<string>
-  readonly fingerprint: string
   /** Counts a certificate handed out. */
   readonly issued: (origin: Origin) => void
 }
@@ -58,7 +57,7 @@ export function openAuthority(options: AuthorityOptions): Authority {
 }
 
 async function mint(
-  { store, registry, clock, hierarchy, address, fingerprint }: AuthorityOptions,
+  { store, registry, clock, hierarchy, address }: AuthorityOptions,
   key: MemberKey,
 ): Promise<{ token: string; expiresAt: number; registered: boolean }> {
   const { member, registered } = await registry.require(key)
@@ -69,9 +68,9 @@ async function mint(
   await store.addToken({ kind, name, registration, secretHash: hashOfSecret(secret), createdAt, expiresAt })
   await registry.act('admin', 'token.mint', member.id)
   const token = formatJoinToken({
-    trustDomain: hierarchy.bundle.trustDomain,
+    trustDomain: hierarchy.trustDomain,
     caAddress: await address(),
-    rootFingerprints: [fingerprint],
+    rootFingerprints: hierarchy.roots.map(fingerprintOf),
     kind,
     name,
     secret,
@@ -176,7 +175,7 @@ function leafFor(
   wanted: { instanceId: string; csr: Csr; origin: Origin },
 ): Promise<NewCertificate> {
   const ttlMs = ttlSeconds === null ? leafTtlMs : ttlSeconds * 1000
-  return issueMemberLeaf(hierarchy, { ...wanted, id, ttlMs, now: clock.now() })
+  return issueMemberLeaf(hierarchy.current(), { ...wanted, id, ttlMs, now: clock.now() })
 }
 
 async function answer(
@@ -185,9 +184,9 @@ async function answer(
 ): Promise<Enrolment> {
   const now = clock.now()
   return {
-    trustDomain: hierarchy.bundle.trustDomain,
+    trustDomain: hierarchy.trustDomain,
     spiffeId: certificate.id,
-    chainPem: certificate.pem + hierarchy.issuing.toString(),
+    chainPem: certificate.pem + issuingOf(hierarchy, certificate),
     bundlePem: bundlePem(hierarchy.bundle),
     caAddress: await address(),
     renewAfterSeconds: Math.max(1, Math.round((renewAt(certificate) - now) / 1000)),
@@ -199,4 +198,11 @@ async function answer(
 function renewAt({ serial, issuedAt, notAfter }: NewCertificate): number {
   const spread = Number.parseInt(serial.slice(-4), 16) / 0xffff
   return issuedAt + (notAfter - issuedAt) * (0.45 + 0.1 * spread)
+}
+
+/** The CA that signed it: of a renewal that is asked for again, perhaps the one before. */
+function issuingOf({ issuers }: Hierarchy, { issuer, id }: NewCertificate): string {
+  const found = issuers.find((each) => each.issuer === issuer)
+  if (found === undefined) throw new MeshError('CA_EXPIRED', `the CA that signed for ${id} is gone`)
+  return found.issuing.toString()
 }

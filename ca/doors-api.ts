@@ -1,7 +1,6 @@
 // What the two doors of the CA's port serve. Public: enrolment, nothing else. Member: renewal and the feed, each request judged by
 // the one judge and looked up in the store; a member path on the public door does not exist.
 
-import type { X509Certificate } from 'node:crypto'
 import type { IncomingMessage, RequestListener } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
@@ -11,13 +10,13 @@ import { errorFields, type Log } from '../host/log.js'
 import { clientChain } from '../host/tls.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
 import { revocationsOf } from '../mesh/revocation.js'
-import type { TrustBundle } from '../mesh/trust-bundle.js'
 import { verifyPeer } from '../mesh/verify-peer.js'
 import { ENROLMENT_MAX_BYTES, READ_ENROL, READ_RENEW } from '../mesh/wire/enrolment.js'
 import { FEED_PATH } from '../mesh/wire/feed.js'
 import { PROBLEM_TYPE, problemOf } from '../mesh/wire/problem.js'
 import type { Authority } from './authority.js'
 import type { Feed } from './feed.js'
+import type { Hierarchy } from './hierarchy.js'
 import type { CaStore, Certificate } from './store/model.js'
 import { plainAddress, type TryLimit } from './try-limit.js'
 
@@ -52,8 +51,7 @@ export interface MemberDoorOptions {
   readonly authority: Authority
   readonly feed: Feed
   readonly store: CaStore
-  readonly bundle: TrustBundle
-  readonly issuing: X509Certificate
+  readonly hierarchy: Hierarchy
   /** Of renewals, by instance. */
   readonly limit: TryLimit
   readonly clock: Clock
@@ -107,11 +105,13 @@ export function memberDoor(options: MemberDoorOptions): MemberDoor {
  * @throws MeshError PEER_*
  */
 async function admitMember(
-  { store, bundle, issuing, clock }: MemberDoorOptions,
+  { store, hierarchy, clock }: MemberDoorOptions,
   socket: unknown,
 ): Promise<Certificate> {
   if (!(socket instanceof TLSSocket)) throw new MeshError('PEER_NO_CERTIFICATE', 'the connection is not TLS')
   const now = clock.now()
+  const { bundle, issuers } = hierarchy
+  const issuing = issuers.map((ca) => ca.issuing)
   const svid = verifyPeer({
     chain: clientChain(socket, issuing),
     tlsAuthorized: socket.authorized,

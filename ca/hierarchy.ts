@@ -13,13 +13,27 @@ import { openSigner, type Signer, signCertificate, signRoot } from './certificat
 import { signingKeyOf } from './certificate/signing-key.js'
 import { newKeyPair, readKey, writeKey } from './key-store.js'
 
-export interface Hierarchy {
-  readonly bundle: TrustBundle
-  readonly root: X509Certificate
+/** One CA that signs leaves, with all that a signature needs: taken once for each leaf, because a rotation may come in between. */
+export interface IssuingCa {
   readonly issuing: X509Certificate
-  /** SHA-256 of the issuing CA's SubjectPublicKeyInfo, lower-case hex: the `issuer` of every serial. */
+  /** SHA-256 of its SubjectPublicKeyInfo, lower-case hex: the `issuer` of every serial. */
   readonly issuer: string
   readonly signer: Signer
+  /** The root that vouches for it. */
+  readonly root: X509Certificate
+}
+
+/** What a rotation changes while the CA serves: read anew each time it is needed, never kept. */
+export interface Hierarchy {
+  readonly trustDomain: TrustDomain
+  /** Trusted now; the one that vouches for the current issuing CA first. */
+  readonly roots: readonly X509Certificate[]
+  /** The roots as a trust bundle; another object only when they are others. */
+  readonly bundle: TrustBundle
+  /** The current one first, then those that sign no more and have living leaves. */
+  readonly issuers: readonly IssuingCa[]
+  /** The one that signs now. */
+  current(): IssuingCa
 }
 
 export interface NewHierarchy {
@@ -81,7 +95,8 @@ export async function openHierarchy(options: StoredHierarchy): Promise<Hierarchy
   const key = signingKeyOf(readKey(path.join(dir, FILES.issuingKey), passphrase))
   const signer = await openSigner(issuing, key)
   const bundle = parseTrustBundle(trustDomain, root.toString())
-  return { bundle, root, issuing, issuer: keyFingerprintOf(issuing), signer }
+  const only: IssuingCa = { issuing, issuer: keyFingerprintOf(issuing), signer, root }
+  return { trustDomain, roots: [root], bundle, issuers: [only], current: () => only }
 }
 
 function readOne(file: string): X509Certificate {

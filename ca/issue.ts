@@ -9,7 +9,7 @@ import { checkIssued } from './certificate/check-issued.js'
 import { type Csr, hashOfKey } from './certificate/csr.js'
 import { memberProfile, type Profile } from './certificate/profile.js'
 import { signCertificate } from './certificate/sign.js'
-import type { Hierarchy } from './hierarchy.js'
+import type { IssuingCa } from './hierarchy.js'
 import type { NewCertificate, Origin } from './store/model.js'
 
 export interface MemberLeaf {
@@ -22,24 +22,24 @@ export interface MemberLeaf {
 }
 
 /** @throws MeshError CA_EXPIRED | ISSUE_CHECK_FAILED */
-export async function issueMemberLeaf(hierarchy: Hierarchy, wanted: MemberLeaf): Promise<NewCertificate> {
+export async function issueMemberLeaf(ca: IssuingCa, wanted: MemberLeaf): Promise<NewCertificate> {
   const { csr, origin, instanceId, now } = wanted
-  const profile = memberProfile(wanted, hierarchy.signer)
-  const leaf = await signLeaf(hierarchy, profile, csr.spkiDer)
-  const svid = parseSvid(leaf, hierarchy.issuing)
-  if (svid.id !== wanted.id || svid.instanceId !== instanceId || svid.issuer !== hierarchy.issuer)
+  const profile = memberProfile(wanted, ca.signer)
+  const leaf = await signLeaf(ca, profile, csr.spkiDer)
+  const svid = parseSvid(leaf, ca.issuing)
+  if (svid.id !== wanted.id || svid.instanceId !== instanceId || svid.issuer !== ca.issuer)
     throw new MeshError('ISSUE_CHECK_FAILED', `the certificate just signed for ${wanted.id} reads as another`)
-  return recordOf(leaf, { ...wanted, issuer: hierarchy.issuer, origin, issuedAt: now, spkiDer: csr.spkiDer })
+  return recordOf(leaf, { ...wanted, issuer: ca.issuer, origin, issuedAt: now, spkiDer: csr.spkiDer })
 }
 
 /** Signs, and reads again what was signed. @throws MeshError ISSUE_CHECK_FAILED */
 export async function signLeaf(
-  hierarchy: Hierarchy,
+  ca: Pick<IssuingCa, 'signer' | 'issuing'>,
   profile: Profile,
   spkiDer: Uint8Array,
 ): Promise<X509Certificate> {
-  const leaf = await signCertificate(profile, spkiDer, hierarchy.signer)
-  checkIssued(leaf, { profile, spkiDer, issuer: hierarchy.issuing })
+  const leaf = await signCertificate(profile, spkiDer, ca.signer)
+  checkIssued(leaf, { profile, spkiDer, issuer: ca.issuing })
   return leaf
 }
 

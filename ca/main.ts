@@ -159,7 +159,6 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     log,
     leafTtlMs,
     address,
-    fingerprint: fingerprintOf(hierarchy.root),
     issued: metrics.issued,
   })
   const limit = openTryLimit({
@@ -172,8 +171,7 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     clock,
     refusal: () => new MeshError('RENEW_TOO_OFTEN', 'this instance renews too often'),
   })
-  const { bundle, issuing } = hierarchy
-  const member = memberDoor({ authority, feed, store, bundle, issuing, limit: renewals, clock, log })
+  const member = memberDoor({ authority, feed, store, hierarchy, limit: renewals, clock, log })
   const door = await openServedDoor({
     host: options.listen,
     listen: options.listen,

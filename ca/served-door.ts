@@ -1,5 +1,6 @@
 // The door with what keeps it open: the server's own certificate, renewed while it runs, and an orderly end.
 
+import { bundlePem } from '../mesh/trust-bundle.js'
 import type { Closers } from './closers.js'
 import { type Door, type DoorOptions, openDoor } from './door.js'
 import type { Feed } from './feed.js'
@@ -21,7 +22,7 @@ export async function openServedDoor(options: ServedDoorOptions): Promise<Served
   const door: Door = await openDoor({
     ...options,
     identity: first.identity,
-    rootPem: hierarchy.root.toString(),
+    rootPem: bundlePem(hierarchy.bundle),
   })
   closers.add(async () => {
     // no new connections, then the feeds end by themselves, then the rest

@@ -34,19 +34,19 @@ export interface NewIdentity {
 /** @throws MeshError CA_EXPIRED | ISSUE_CHECK_FAILED */
 export async function makeServerIdentity(options: ServerIdentityOptions): Promise<NewIdentity> {
   const { hierarchy, store, clock, listen } = options
-  const { trustDomain } = hierarchy.bundle
+  const { trustDomain } = hierarchy
+  const ca = hierarchy.current()
   const { address } = await store.mesh()
   const now = clock.now()
   const hosts = [address, '127.0.0.1', '::1', ...(isAny(listen) ? [] : [listen])]
-  const profile = serverProfile({ trustDomain, hosts, ttlMs: LIFE_MS, now }, hierarchy.signer)
+  const profile = serverProfile({ trustDomain, hosts, ttlMs: LIFE_MS, now }, ca.signer)
   const { privateKey, spkiDer } = newKeyPair()
-  const leaf = await signLeaf(hierarchy, profile, spkiDer)
-  const { issuer } = hierarchy
+  const leaf = await signLeaf(ca, profile, spkiDer)
   await store.recordServerCertificate(
     recordOf(leaf, {
       id: caId(trustDomain),
       instanceId: randomUUID(),
-      issuer,
+      issuer: ca.issuer,
       origin: 'server',
       issuedAt: now,
       spkiDer,
@@ -55,7 +55,7 @@ export async function makeServerIdentity(options: ServerIdentityOptions): Promis
   return {
     identity: {
       keyPem: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
-      chainPem: leaf.toString() + hierarchy.issuing.toString() + hierarchy.root.toString(),
+      chainPem: leaf.toString() + ca.issuing.toString() + ca.root.toString(),
     },
     renewAt: now + (profile.notAfter - now) / 2,
   }

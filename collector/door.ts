@@ -96,7 +96,7 @@ function judge(socket: TLSSocket, { credentials, world, clock, log }: DoorOption
   const { bundles, revocations } = world.current()
   try {
     return verifyPeer({
-      chain: clientChain(socket, credentials.current().issuing),
+      chain: clientChain(socket, [credentials.current().issuing]),
       tlsAuthorized: socket.authorized,
       bundles,
       revocations,

@@ -26,11 +26,13 @@ export function presentedChain(socket: TLSSocket): X509Certificate[] {
 }
 
 /**
- * The chain of a client as its server sees it: what was presented, or the leaf and `issuing` where the runtime has lost the rest. Node
- * 24.21 and 26.8 keep only the leaf there (nodejs/node#65579). TLS itself verified what was presented in any case, and the judge
- * takes `issuing` only when it signed the leaf.
+ * The chain of a client as its server sees it: what was presented, or the leaf and those of `issuers` that may have signed it, where the
+ * runtime has lost the rest: Node 24.21 and 26.8 keep only the leaf there (nodejs/node#65579). TLS itself verified what was presented in any
+ * case, and the judge takes an issuer only when its key signed the leaf.
  */
-export function clientChain(socket: TLSSocket, issuing: X509Certificate): X509Certificate[] {
+export function clientChain(socket: TLSSocket, issuers: readonly X509Certificate[]): X509Certificate[] {
   const chain = presentedChain(socket)
-  return chain.length === 1 ? [...chain, issuing] : chain
+  const [leaf, ...rest] = chain
+  if (leaf === undefined || rest.length > 0) return chain
+  return [leaf, ...issuers.filter((issuer) => leaf.checkIssued(issuer))]
 }

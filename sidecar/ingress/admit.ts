@@ -24,7 +24,7 @@ const NOBODY = { id: null, instance: null, serial: null }
  */
 export function admit(parts: Parts, socket: TLSSocket): Admitted | undefined {
   const connection = parts.connections.register(socket, 'ingress')
-  const chain = clientChain(socket, parts.credentials.current().issuing)
+  const chain = clientChain(socket, [parts.credentials.current().issuing])
   const { bundles, revocations } = parts.world.current()
   try {
     checkStanding(parts.standing())

@@ -46,12 +46,12 @@ async function meet(clientLeaf: Leaf, serverLeaf: Leaf): Promise<Meeting> {
   const server = createServer({ ...offer(serverLeaf), requestCert: true })
   server.on('secureConnection', (socket) => {
     serverAccepted = socket.authorized
-    seenByServer = clientChain(socket, mesh.issuing.certificate)
+    seenByServer = clientChain(socket, [mesh.issuing.certificate])
     socket.on('error', () => undefined)
     socket.end('welcome')
   })
   server.on('tlsClientError', (_error, socket) => {
-    seenByServer = clientChain(socket, mesh.issuing.certificate)
+    seenByServer = clientChain(socket, [mesh.issuing.certificate])
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -21,9 +21,9 @@ describe('the hierarchy of a home', () => {
   it('opens with the issuing passphrase; the root key has its own', async () => {
     using scratch = scratchDir()
     await create(scratch.dir)
-    const { bundle, issuer } = await open(scratch.dir)
+    const { bundle, current } = await open(scratch.dir)
     expect(bundle.roots).toHaveLength(1)
-    expect(issuer).toMatch(/^[0-9a-f]{64}$/)
+    expect(current().issuer).toMatch(/^[0-9a-f]{64}$/)
     const rootKey = path.join(scratch.dir, 'root.key.pem')
     expect(() => readKey(rootKey, passphrases.issuing)).toThrow(code('PASSPHRASE_WRONG'))
     expect(readKey(rootKey, passphrases.root).asymmetricKeyType).toBe('ec')
