@@ -38,6 +38,7 @@ const GROUPS: readonly { readonly title: string; readonly beginnings: readonly s
       'AGENT_',
       'CERT_',
       'ENDPOINT_',
+      'ROOT_KEY_',
     ],
   },
   { title: 'Judging a peer', beginnings: ['PEER_', 'SELF_', 'FEED_'] },

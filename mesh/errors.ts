@@ -233,6 +233,18 @@ export const ERRORS = {
     when: 'a certificate just signed did not pass the check',
     hint: 'report this as a bug; nothing was handed out',
   },
+  CA_KEY_EXISTS: conflict(
+    'a key of the CA was to be made where there is one already',
+    'see troth ca status; nothing was overwritten',
+  ),
+  CA_KEY_MISSING: config(
+    'the key of an issuing CA is not where it was',
+    'restore it from a backup: troth ca restore FILE',
+  ),
+  ROOT_KEY_ABSENT: config(
+    "the root's key is needed and is not on this machine",
+    'bring it back for this one command: --root-key FILE',
+  ),
   CA_EXPIRED: config(
     'the root or the issuing CA is at the end of its life',
     'make a new CA in another home: troth init --home DIR',
