@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { inspect } from 'node:util'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { jsonLines, ready, until } from '../support/cli-home.js'
 import {
@@ -36,17 +37,25 @@ afterAll(async () => {
   await app[Symbol.asyncDispose]()
 })
 
-/** One call; its status, or what the socket said. */
+/** Ended after its head had come: the callee went away in the middle of the body, and a half is not shown as a whole. */
+const CUT_IN_THE_BODY = 'cut in the body'
+
+/** One call: its status, or how it broke. An error before the head is told with its cause; nothing of ours may answer so. */
 const call = async (target: string): Promise<number | string> => {
+  let answer: Response
   try {
-    const answer = await fetch(`http://127.0.0.1:${planner.ports.egress}/@tickets${target}`, {
+    answer = await fetch(`http://127.0.0.1:${planner.ports.egress}/@tickets${target}`, {
       headers: { 'x-troth-local-credential': planner.credential() },
       signal: AbortSignal.timeout(10_000),
     })
+  } catch (error) {
+    return `no head: ${inspect(error, { depth: 3 })}`
+  }
+  try {
     await answer.text()
     return answer.status
-  } catch (error) {
-    return error instanceof Error ? error.name : 'error'
+  } catch {
+    return CUT_IN_THE_BODY
   }
 }
 
@@ -110,7 +119,10 @@ it('the callee’s sidecar: clean errors while it is away, then calls again', as
   tickets = await mesh.sidecar('tickets', ['--app', `127.0.0.1:${app.port}`], tickets.ports)
   await until('a call', async () => ((await call('/tickets/back')) === 200 ? true : undefined))
   const answers = await load.stop()
-  expect(answers.filter((answer) => typeof answer === 'string')).toEqual([])
+  const broken = answers.filter((answer) => typeof answer === 'string')
+  expect(broken.filter((how) => how !== CUT_IN_THE_BODY)).toEqual([])
+  // calls go one after the other: one was on its way
+  expect(broken.length).toBeLessThanOrEqual(1)
   await everyForwardedCallIsRecorded()
 })
 
