@@ -8,6 +8,7 @@ import { asMeshError, MeshError } from '../mesh/errors.js'
 import { type AgentName, meaningOf } from '../mesh/spiffe-id.js'
 import { bundlePem, fingerprintOf } from '../mesh/trust-bundle.js'
 import { type Enrolment, formatJoinToken } from '../mesh/wire/enrolment.js'
+import { type Actor, tokenBearer } from './actor.js'
 import { type Csr, parseCsr } from './certificate/csr.js'
 import type { Hierarchy } from './hierarchy.js'
 import { issueMemberLeaf } from './issue.js'
@@ -22,15 +23,15 @@ export interface EnrolQuery extends MemberKey {
 
 export interface Authority {
   /** Mints a join token, registering an unknown name. @throws MeshError AGENT_REVOKED */
-  mint(key: MemberKey): Promise<{ token: string; expiresAt: number; registered: boolean }>
+  mint(actor: Actor, key: MemberKey): Promise<{ token: string; expiresAt: number; registered: boolean }>
   /** @throws MeshError CSR_* | JOIN_TOKEN_* | AGENT_* */
   enrol(query: EnrolQuery & { readonly secret: string; readonly source: string }): Promise<Enrolment>
   /** The caller is the CA's own OS user. @throws MeshError CSR_* | AGENT_* */
-  enrolLocal(query: EnrolQuery): Promise<Enrolment>
+  enrolLocal(actor: Actor, query: EnrolQuery): Promise<Enrolment>
   /** For a client without a sidecar, registering an unknown name. @throws MeshError CSR_* | AGENT_* */
-  issueForClient(name: AgentName, csrPem: string): Promise<Enrolment>
+  issueForClient(actor: Actor, name: AgentName, csrPem: string): Promise<Enrolment>
   /** @throws MeshError CSR_* | CLONE_SUSPECTED | RENEW_SUPERSEDED | PEER_REVOKED */
-  renew(current: Certificate, csrPem: string): Promise<Enrolment>
+  renew(actor: Actor, current: Certificate, csrPem: string): Promise<Enrolment>
 }
 
 export interface AuthorityOptions {
@@ -48,25 +49,26 @@ export interface AuthorityOptions {
 
 export function openAuthority(options: AuthorityOptions): Authority {
   return {
-    mint: (key) => mint(options, key),
+    mint: (actor, key) => mint(options, actor, key),
     enrol: (query) => enrol(options, query),
-    enrolLocal: (query) => enrolLocal(options, query),
-    issueForClient: (name, csrPem) => issueForClient(options, name, csrPem),
-    renew: (current, csrPem) => renew(options, current, csrPem),
+    enrolLocal: (actor, query) => enrolLocal(options, actor, query),
+    issueForClient: (actor, name, csrPem) => issueForClient(options, actor, { name, csrPem }),
+    renew: (actor, current, csrPem) => renew(options, actor, { current, csrPem }),
   }
 }
 
 async function mint(
   { store, registry, clock, hierarchy, address }: AuthorityOptions,
+  actor: Actor,
   key: MemberKey,
 ): Promise<{ token: string; expiresAt: number; registered: boolean }> {
-  const { member, registered } = await registry.require(key)
+  const { member, registered } = await registry.require(actor, key)
   const secret = newSecret()
   const createdAt = clock.now()
   const expiresAt = createdAt + TOKEN_LIFE_MS
   const { kind, name, registration } = member
   await store.addToken({ kind, name, registration, secretHash: hashOfSecret(secret), createdAt, expiresAt })
-  await registry.act('admin', 'token.mint', member.id)
+  await registry.act(actor, 'token.mint', member.id)
   const token = formatJoinToken({
     trustDomain: hierarchy.trustDomain,
     caAddress: await address(),
@@ -86,20 +88,21 @@ async function enrol(
   // The request is read first: a malformed one must not burn the token. Then the token is spent, in one conditional UPDATE, before
   // anything is signed: of any number of replays one gets this far, and a crash after it costs a token, never a second winner.
   const csr = parseCsr(csrPem)
-  const who = `token from ${source}`
+  const actor = tokenBearer(source)
   try {
     const member = await store.redeemToken({ kind, name, secretHash: hashOfSecret(secret), now: clock.now() })
-    return await enrolMember(options, { member, instanceId, csr, origin: 'token', who })
+    return await enrolMember(options, { member, instanceId, csr, origin: 'token', actor })
   } catch (error) {
     // an unknown token proves nothing about its sender: it may not write into the audit
     const { code } = asMeshError(error)
-    if (code !== 'JOIN_TOKEN_INVALID') await registry.refused(who, 'enrol', `${kind}/${name}`, code)
+    if (code !== 'JOIN_TOKEN_INVALID') await registry.refused(actor, 'enrol', `${kind}/${name}`, code)
     throw error
   }
 }
 
 async function enrolLocal(
   options: AuthorityOptions,
+  actor: Actor,
   { kind, name, instanceId, csrPem }: EnrolQuery,
 ): Promise<Enrolment> {
   const { registry } = options
@@ -107,19 +110,19 @@ async function enrolLocal(
   // a collector is the mesh's own furniture; an agent's name is registered on purpose, so that a slip of the keyboard is not a new agent
   const member =
     kind === 'collector'
-      ? (await registry.require({ kind, name })).member
+      ? (await registry.require(actor, { kind, name })).member
       : await registry.find({ kind, name })
-  return enrolMember(options, { member, instanceId, csr, origin: 'local-admin', who: 'admin' })
+  return enrolMember(options, { member, instanceId, csr, origin: 'local-admin', actor })
 }
 
 async function issueForClient(
   options: AuthorityOptions,
-  name: AgentName,
-  csrPem: string,
+  actor: Actor,
+  { name, csrPem }: { name: AgentName; csrPem: string },
 ): Promise<Enrolment> {
   const csr = parseCsr(csrPem)
-  const { member } = await options.registry.require({ kind: 'agent', name })
-  return enrolMember(options, { member, instanceId: randomUUID(), csr, origin: 'issue', who: 'admin' })
+  const { member } = await options.registry.require(actor, { kind: 'agent', name })
+  return enrolMember(options, { member, instanceId: randomUUID(), csr, origin: 'issue', actor })
 }
 
 interface FirstLeaf {
@@ -127,22 +130,26 @@ interface FirstLeaf {
   readonly instanceId: string
   readonly csr: Csr
   readonly origin: Origin
-  readonly who: string
+  readonly actor: Actor
 }
 
 async function enrolMember(options: AuthorityOptions, first: FirstLeaf): Promise<Enrolment> {
   const { store, registry, log, issued } = options
-  const { member, instanceId, csr, origin, who } = first
+  const { member, instanceId, csr, origin, actor } = first
   if (member.state === 'revoked') throw new MeshError('AGENT_REVOKED', `${member.id} was revoked`)
   const certificate = await leafFor(options, member, { instanceId, csr, origin })
   await store.recordEnrolment(certificate, member.registration)
-  await registry.act(who, `enrol.${origin}`, `${member.id} ${certificate.serial}`)
+  await registry.act(actor, `enrol.${origin}`, `${member.id} ${certificate.serial}`)
   log.info('certificate.issued', { id: member.id, serial: certificate.serial, by: origin, instanceId })
   issued(origin)
   return answer(options, certificate)
 }
 
-async function renew(options: AuthorityOptions, current: Certificate, csrPem: string): Promise<Enrolment> {
+async function renew(
+  options: AuthorityOptions,
+  actor: Actor,
+  { current, csrPem }: { current: Certificate; csrPem: string },
+): Promise<Enrolment> {
   const { store, registry, log, issued } = options
   const csr = parseCsr(csrPem)
   const meaning = meaningOf(current.id)
@@ -157,14 +164,14 @@ async function renew(options: AuthorityOptions, current: Certificate, csrPem: st
         ? earlier
         : await leafFor(options, member, { instanceId: current.instanceId, csr, origin: 'renewal' })
     const certificate = await store.recordRenewal(candidate, current.serial)
-    await registry.act(current.id, 'renew', `${current.id} ${certificate.serial}`)
+    await registry.act(actor, 'renew', `${current.id} ${certificate.serial}`)
     log.info('certificate.renewed', { id: current.id, serial: certificate.serial, parent: current.serial })
     issued('renewal')
     return await answer(options, certificate)
   } catch (error) {
     const { code } = asMeshError(error)
     if (code === 'CLONE_SUSPECTED') log.error('clone.suspected', { id: current.id, serial: current.serial })
-    await registry.refused(current.id, 'renew', current.serial, code)
+    await registry.refused(actor, 'renew', current.serial, code)
     throw error
   }
 }

@@ -14,6 +14,7 @@ import { verifyPeer } from '../mesh/verify-peer.js'
 import { ENROLMENT_MAX_BYTES, READ_ENROL, READ_RENEW } from '../mesh/wire/enrolment.js'
 import { FEED_PATH } from '../mesh/wire/feed.js'
 import { PROBLEM_TYPE, problemOf } from '../mesh/wire/problem.js'
+import { memberActor } from './actor.js'
 import type { Authority } from './authority.js'
 import type { Feed } from './feed.js'
 import type { Hierarchy } from './hierarchy.js'
@@ -75,7 +76,11 @@ export function memberDoor(options: MemberDoorOptions): MemberDoor {
       const { csrPem } = await request.body(READ_RENEW, 'renewal')
       limit.check(member.instanceId)
       try {
-        const renewed = await authority.renew(member, csrPem)
+        const renewed = await authority.renew(
+          memberActor(member, sourceOf(request.raw.socket)),
+          member,
+          csrPem,
+        )
         limit.count(member.instanceId)
         return { json: renewed }
       } catch (error) {

@@ -8,6 +8,7 @@ import { compilePolicy } from '../mesh/policy/compile.js'
 import { parsePolicy } from '../mesh/policy/document.js'
 import { namedId } from '../mesh/spiffe-id.js'
 import type { Acknowledgements, Applied } from './acknowledgements.js'
+import { type Actor, formatActor } from './actor.js'
 import type { CaStore, Member, MemberKey, Revoked, Settings } from './store/model.js'
 import { type CaWorld, type Move, still } from './world.js'
 
@@ -20,21 +21,25 @@ export interface Registry {
   /** @throws MeshError AGENT_UNKNOWN */
   find(key: MemberKey): Promise<Member>
   /** The member, registered if the name is free. @throws MeshError AGENT_REVOKED */
-  require(key: MemberKey): Promise<{ member: Member; registered: boolean }>
+  require(actor: Actor, key: MemberKey): Promise<{ member: Member; registered: boolean }>
   /** Registers, or changes the settings of a registered one. @throws MeshError AGENT_EXISTS when there is nothing to change */
-  add(wanted: MemberKey & Settings): Promise<Member>
+  add(actor: Actor, wanted: MemberKey & Settings): Promise<Member>
   /** `waitMs` 0 does not wait for the members. @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED */
-  revoke(key: MemberKey, how: { reason: string; waitMs: number }): Promise<Revocation>
+  revoke(actor: Actor, key: MemberKey, how: { reason: string; waitMs: number }): Promise<Revocation>
   /** @throws MeshError CERT_UNKNOWN */
-  revokeCertificate(serial: string, how: { reason: string; waitMs: number }): Promise<Revocation>
-  restore(key: MemberKey): Promise<Member>
-  remove(key: MemberKey): Promise<Revocation>
+  revokeCertificate(
+    actor: Actor,
+    serial: string,
+    how: { reason: string; waitMs: number },
+  ): Promise<Revocation>
+  restore(actor: Actor, key: MemberKey): Promise<Member>
+  remove(actor: Actor, key: MemberKey): Promise<Revocation>
   /** @returns the version now in force @throws MeshError POLICY_MALFORMED (the old one stays in force) */
-  pushPolicy(yaml: string): Promise<number>
+  pushPolicy(actor: Actor, yaml: string): Promise<number>
   /** Writes into the audit what was done. */
-  act(who: string, what: string, object: string): Promise<void>
+  act(actor: Actor, what: string, object: string): Promise<void>
   /** Writes into the audit what was refused. */
-  refused(who: string, what: string, object: string, code: MeshErrorCode): Promise<void>
+  refused(actor: Actor, what: string, object: string, code: MeshErrorCode): Promise<void>
 }
 
 export interface RegistryOptions {
@@ -47,56 +52,60 @@ export interface RegistryOptions {
 
 export function openRegistry(options: RegistryOptions): Registry {
   const { store, world, clock, log } = options
-  const act = (who: string, what: string, object: string): Promise<void> =>
-    store.act({ at: clock.now(), who, what, object: object.slice(0, 2048), outcome: 'OK' })
-  const register = (wanted: MemberKey & Settings): Promise<Member> =>
+  const write = (actor: Actor, what: string, object: string, outcome: string): Promise<void> =>
+    store.act({ at: clock.now(), who: formatActor(actor), what, object: object.slice(0, 2048), outcome })
+  const act: Registry['act'] = (actor, what, object) => write(actor, what, object, 'OK')
+  const register = (actor: Actor, wanted: MemberKey & Settings): Promise<Member> =>
     world.advance(async () => {
       const { member, position } = await store.register(wanted, clock.now())
-      await act('admin', 'agent.add', member.id)
+      await act(actor, 'agent.add', member.id)
       return { value: member, move: restoring(member, position) }
     })
   return {
     find: (key) => find(store, key),
-    require: async (key) => {
+    require: async (actor, key) => {
       const known = await store.findMember(key)
       if (known === undefined)
-        return { member: await register({ ...key, ttlSeconds: null, address: null }), registered: true }
+        return {
+          member: await register(actor, { ...key, ttlSeconds: null, address: null }),
+          registered: true,
+        }
       if (known.state === 'revoked') throw new MeshError('AGENT_REVOKED', `${known.id} was revoked`)
       return { member: known, registered: false }
     },
-    add: async (wanted) => {
+    add: async (actor, wanted) => {
       const known = await store.findMember(wanted)
       const changes = wanted.ttlSeconds !== null || wanted.address !== null
-      if (known === undefined || known.state === 'revoked' || !changes) return register(wanted)
-      await act('admin', 'agent.configure', known.id)
+      if (known === undefined || known.state === 'revoked' || !changes) return register(actor, wanted)
+      await act(actor, 'agent.configure', known.id)
       return store.configure(wanted)
     },
-    revoke: (key, how) =>
-      withdraw(options, { what: 'revoke', object: idOf(world, key), ...how }, () =>
+    revoke: (actor, key, how) =>
+      withdraw(options, { actor, what: 'revoke', object: idOf(world, key), ...how }, () =>
         store.revokeMember(key, how.reason, clock.now()),
       ),
-    revokeCertificate: (serial, how) =>
-      withdraw(options, { what: 'cert.revoke', object: serial, ...how }, () =>
+    revokeCertificate: (actor, serial, how) =>
+      withdraw(options, { actor, what: 'cert.revoke', object: serial, ...how }, () =>
         store.revokeCertificate(serial, how.reason, clock.now()),
       ),
-    remove: (key) =>
+    remove: (actor, key) =>
       withdraw(
         options,
-        { what: 'agent.remove', object: idOf(world, key), reason: 'removed', waitMs: 0 },
+        { actor, what: 'agent.remove', object: idOf(world, key), reason: 'removed', waitMs: 0 },
         () => store.removeMember(key, clock.now()),
       ),
-    restore: (key) =>
+    restore: (actor, key) =>
       world.advance(async () => {
         const { member, position } = await store.restoreMember(key)
-        await act('admin', 'agent.restore', member.id)
+        await act(actor, 'agent.restore', member.id)
         return { value: member, move: restoring(member, position) }
       }),
-    pushPolicy: (yaml) => {
+    pushPolicy: (actor, yaml) => {
       const policy = parsePolicy(yaml)
       compilePolicy(policy, world.trustDomain)
       return world.advance(async () => {
         const { version, position } = await store.pushPolicy(yaml, clock.now())
-        await act('admin', 'policy.push', `version ${version}`)
+        await act(actor, 'policy.push', `version ${version}`)
         log.info('policy.pushed', { version })
         return {
           value: version,
@@ -105,12 +114,12 @@ export function openRegistry(options: RegistryOptions): Registry {
       })
     },
     act,
-    refused: (who, what, object, outcome) =>
-      store.act({ at: clock.now(), who, what, object: object.slice(0, 2048), outcome }),
+    refused: write,
   }
 }
 
 interface Withdrawal {
+  readonly actor: Actor
   readonly what: string
   readonly object: string
   readonly reason: string
@@ -119,7 +128,7 @@ interface Withdrawal {
 
 async function withdraw(
   { store, world, acknowledgements, clock, log }: RegistryOptions,
-  { what, object, reason, waitMs }: Withdrawal,
+  { actor, what, object, reason, waitMs }: Withdrawal,
   change: () => Promise<Revoked>,
 ): Promise<Revocation> {
   const { revoked, wait } = await world.advance(async () => {
@@ -134,7 +143,7 @@ async function withdraw(
   log.warn('revoked', { what, object, epoch: revoked.position.epoch, serials: revoked.serials.length })
   // written last: a full disk must not keep a revocation from the members
   await store
-    .act({ at: clock.now(), who: 'admin', what, object: `${object}: ${reason}`, outcome: 'OK' })
+    .act({ at: clock.now(), who: formatActor(actor), what, object: `${object}: ${reason}`, outcome: 'OK' })
     .catch((error: unknown) => log.error('ca.audit_failed', { what, object, ...errorFields(error) }))
   return { revoked, applied: await wait.settle(waitMs) }
 }

@@ -1,0 +1,62 @@
+// The mesh as a whole: status, address, tokens, same-user enrolment.
+
+import { READ_ADDRESS, READ_TOKEN_MINT, type Status } from '../../mesh/wire/admin.js'
+import { READ_ENROL_LOCAL } from '../../mesh/wire/enrolment.js'
+import { parseHost } from '../place.js'
+import { type AdminOptions, type AdminRoute, CSR_BODY_BYTES } from './route.js'
+
+export function meshRoutes(options: AdminOptions): AdminRoute[] {
+  const { authority, registry } = options
+  return [
+    {
+      method: 'GET',
+      path: '/v1/status',
+      to: 'operators',
+      answer: async () => ({ json: await status(options) }),
+    },
+    {
+      method: 'PUT',
+      path: '/v1/address',
+      to: 'operators',
+      answer: async (request, actor) => {
+        const { host } = await request.body(READ_ADDRESS, 'address')
+        await options.setAddress(parseHost(host))
+        await registry.act(actor, 'ca.address', host)
+        return { json: await status(options) }
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/tokens',
+      to: 'operators',
+      answer: async (request, actor) => ({
+        json: await authority.mint(actor, await request.body(READ_TOKEN_MINT, 'token')),
+      }),
+    },
+    {
+      method: 'POST',
+      path: '/v1/enrol-local',
+      to: 'local-admin',
+      maxBytes: CSR_BODY_BYTES,
+      answer: async (request, actor) => ({
+        json: await authority.enrolLocal(actor, await request.body(READ_ENROL_LOCAL, 'enrolment')),
+      }),
+    },
+  ]
+}
+
+async function status({ store, hierarchy, world, clock, address }: AdminOptions): Promise<Status> {
+  const { position } = await store.mesh()
+  const { trustDomain } = hierarchy
+  const { issuing, root } = hierarchy.current()
+  return {
+    trustDomain,
+    address: await address(),
+    ...position,
+    policyVersion: world.policy().version,
+    members: (await store.listMembers()).length,
+    rootNotAfter: Date.parse(root.validTo),
+    issuingNotAfter: Date.parse(issuing.validTo),
+    now: clock.now(),
+  }
+}
