@@ -12,7 +12,7 @@ import { type Actor, tokenBearer } from './actor.js'
 import { type Csr, parseCsr } from './certificate/csr.js'
 import type { Hierarchy } from './hierarchy.js'
 import { issueMemberLeaf } from './issue.js'
-import type { Registry } from './registry.js'
+import { checkMayHold, type Registry } from './registry.js'
 import type { CaStore, Certificate, Member, MemberKey, NewCertificate, Origin } from './store/model.js'
 import { hashOfSecret, newSecret, TOKEN_LIFE_MS } from './token.js'
 
@@ -136,7 +136,7 @@ interface FirstLeaf {
 async function enrolMember(options: AuthorityOptions, first: FirstLeaf): Promise<Enrolment> {
   const { store, registry, log, issued } = options
   const { member, instanceId, csr, origin, actor } = first
-  if (member.state === 'revoked') throw new MeshError('AGENT_REVOKED', `${member.id} was revoked`)
+  checkMayHold(member)
   const certificate = await leafFor(options, member, { instanceId, csr, origin })
   await store.recordEnrolment(certificate, member.registration)
   await registry.act(actor, `enrol.${origin}`, `${member.id} ${certificate.serial}`)
@@ -150,7 +150,7 @@ async function renew(
   actor: Actor,
   { current, csrPem }: { current: Certificate; csrPem: string },
 ): Promise<Enrolment> {
-  const { store, registry, log, issued } = options
+  const { store, registry, clock, log, issued } = options
   const csr = parseCsr(csrPem)
   const meaning = meaningOf(current.id)
   if (meaning.kind === 'ca' || meaning.kind === 'foreign')
@@ -163,7 +163,7 @@ async function renew(
       earlier?.publicKeyHash === csr.publicKeyHash
         ? earlier
         : await leafFor(options, member, { instanceId: current.instanceId, csr, origin: 'renewal' })
-    const certificate = await store.recordRenewal(candidate, current.serial)
+    const certificate = await store.recordRenewal(candidate, current.serial, clock.now())
     await registry.act(actor, 'renew', `${current.id} ${certificate.serial}`)
     log.info('certificate.renewed', { id: current.id, serial: certificate.serial, parent: current.serial })
     issued('renewal')

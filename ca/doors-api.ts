@@ -116,16 +116,19 @@ async function admitMember(
   if (!(socket instanceof TLSSocket)) throw new MeshError('PEER_NO_CERTIFICATE', 'the connection is not TLS')
   const now = clock.now()
   const { bundle, issuers } = hierarchy
-  const issuing = issuers.map((ca) => ca.issuing)
-  const svid = verifyPeer({
-    chain: clientChain(socket, issuing),
+  const chain = clientChain(
+    socket,
+    issuers.map((ca) => ca.issuing),
+  )
+  const { issuer, serial } = verifyPeer({
+    chain,
     tlsAuthorized: socket.authorized,
     bundles: new Map([[bundle.trustDomain, bundle]]),
     revocations: revocationsOf([], []),
     expected: { kinds: ['agent', 'operator', 'collector'] },
     now,
   })
-  return store.admit(svid, now)
+  return store.admit({ issuer, serial, pem: chain[0]?.toString() ?? '' }, now)
 }
 
 function refuseUpgrade(log: Log, socket: Duplex, error: unknown): void {

@@ -214,7 +214,7 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   const failed = (error: unknown): void => log.error('ca.failed', errorFields(error))
   const endpoints = openEndpoints({ store, world, clock, failed })
   closers.add(() => endpoints.close())
-  const registry = openRegistry({ store, world, acknowledgements, clock, log })
+  const registry = openRegistry({ store, world, acknowledgements, clock, log, dev })
   const admit = (member: Certificate): Promise<Certificate> => store.admit(member, clock.now())
   const feed = openFeed({ world, endpoints, acknowledgements, admit, clock, log })
   closers.add(() => feed.close())

@@ -9,12 +9,17 @@ import { parsePolicy } from '../mesh/policy/document.js'
 import { namedId } from '../mesh/spiffe-id.js'
 import type { Acknowledgements, Applied } from './acknowledgements.js'
 import { type Actor, formatActor } from './actor.js'
-import type { CaStore, Member, MemberKey, Revoked, Settings } from './store/model.js'
+import type { CaStore, Member, MemberKey, RevocationScope, Revoked, Settings } from './store/model.js'
 import { type CaWorld, type Move, still } from './world.js'
 
 export interface Revocation {
   readonly revoked: Revoked
   readonly applied: Applied
+}
+
+export interface How {
+  readonly reason: string
+  readonly waitMs: number
 }
 
 export interface Registry {
@@ -25,13 +30,13 @@ export interface Registry {
   /** Registers, or changes the settings of a registered one. @throws MeshError AGENT_EXISTS when there is nothing to change */
   add(actor: Actor, wanted: MemberKey & Settings): Promise<Member>
   /** `waitMs` 0 does not wait for the members. @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED */
-  revoke(actor: Actor, key: MemberKey, how: { reason: string; waitMs: number }): Promise<Revocation>
+  revoke(actor: Actor, key: MemberKey, how: How): Promise<Revocation>
   /** @throws MeshError CERT_UNKNOWN */
-  revokeCertificate(
-    actor: Actor,
-    serial: string,
-    how: { reason: string; waitMs: number },
-  ): Promise<Revocation>
+  revokeCertificate(actor: Actor, serial: string, how: How & { scope: RevocationScope }): Promise<Revocation>
+  /** @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED | AGENT_SUSPENDED */
+  suspend(actor: Actor, key: MemberKey, how: How): Promise<Revocation>
+  /** Its instances renew by their keys; what they held stays withdrawn. @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED */
+  resume(actor: Actor, key: MemberKey): Promise<Member>
   restore(actor: Actor, key: MemberKey): Promise<Member>
   remove(actor: Actor, key: MemberKey): Promise<Revocation>
   /** @returns the version now in force @throws MeshError POLICY_MALFORMED (the old one stays in force) */
@@ -48,7 +53,12 @@ export interface RegistryOptions {
   readonly acknowledgements: Acknowledgements
   readonly clock: Clock
   readonly log: Log
+  /** Of a development CA: it grants shorter lives. */
+  readonly dev: boolean
 }
+
+const DEFAULTS: Settings = { ttlSeconds: null, address: null, graceSeconds: null, onClone: null }
+const TTL_MIN_SECONDS = 900
 
 export function openRegistry(options: RegistryOptions): Registry {
   const { store, world, clock, log } = options
@@ -67,15 +77,17 @@ export function openRegistry(options: RegistryOptions): Registry {
       const known = await store.findMember(key)
       if (known === undefined)
         return {
-          member: await register(actor, { ...key, ttlSeconds: null, address: null }),
+          member: await register(actor, { ...key, ...DEFAULTS }),
           registered: true,
         }
-      if (known.state === 'revoked') throw new MeshError('AGENT_REVOKED', `${known.id} was revoked`)
+      checkMayHold(known)
       return { member: known, registered: false }
     },
     add: async (actor, wanted) => {
       const known = await store.findMember(wanted)
-      const changes = wanted.ttlSeconds !== null || wanted.address !== null
+      const { ttlSeconds, address, graceSeconds, onClone } = wanted
+      checkTtl(options, ttlSeconds)
+      const changes = [ttlSeconds, address, graceSeconds, onClone].some((each) => each !== null)
       if (known === undefined || known.state === 'revoked' || !changes) return register(actor, wanted)
       await act(actor, 'agent.configure', known.id)
       return store.configure(wanted)
@@ -84,10 +96,16 @@ export function openRegistry(options: RegistryOptions): Registry {
       withdraw(options, { actor, what: 'revoke', object: idOf(world, key), ...how }, () =>
         store.revokeMember(key, how.reason, clock.now()),
       ),
-    revokeCertificate: (actor, serial, how) =>
+    revokeCertificate: (actor, serial, { scope, ...how }) =>
       withdraw(options, { actor, what: 'cert.revoke', object: serial, ...how }, () =>
-        store.revokeCertificate(serial, how.reason, clock.now()),
+        store.revokeCertificate(serial, { reason: how.reason, scope }, clock.now()),
       ),
+    suspend: (actor, key, how) =>
+      withdraw(options, { actor, what: 'agent.suspend', object: idOf(world, key), ...how }, () =>
+        store.suspendMember(key, how.reason, clock.now()),
+      ),
+    resume: (actor, key) =>
+      bringBack(options, { actor, what: 'agent.resume' }, () => store.resumeMember(key)),
     remove: (actor, key) =>
       withdraw(
         options,
@@ -95,11 +113,7 @@ export function openRegistry(options: RegistryOptions): Registry {
         () => store.removeMember(key, clock.now()),
       ),
     restore: (actor, key) =>
-      world.advance(async () => {
-        const { member, position } = await store.restoreMember(key)
-        await act(actor, 'agent.restore', member.id)
-        return { value: member, move: restoring(member, position) }
-      }),
+      bringBack(options, { actor, what: 'agent.restore' }, () => store.restoreMember(key)),
     pushPolicy: (actor, yaml) => {
       const policy = parsePolicy(yaml)
       compilePolicy(policy, world.trustDomain)
@@ -146,6 +160,30 @@ async function withdraw(
     .act({ at: clock.now(), who: formatActor(actor), what, object: `${object}: ${reason}`, outcome: 'OK' })
     .catch((error: unknown) => log.error('ca.audit_failed', { what, object, ...errorFields(error) }))
   return { revoked, applied: await wait.settle(waitMs) }
+}
+
+function bringBack(
+  { store, world, clock }: RegistryOptions,
+  { actor, what }: { actor: Actor; what: string },
+  change: () => Promise<{ member: Member; position: Move['position'] | null }>,
+): Promise<Member> {
+  return world.advance(async () => {
+    const { member, position } = await change()
+    await store.act({ at: clock.now(), who: formatActor(actor), what, object: member.id, outcome: 'OK' })
+    return { value: member, move: restoring(member, position) }
+  })
+}
+
+/** @throws MeshError AGENT_REVOKED | AGENT_SUSPENDED */
+export function checkMayHold({ id, state }: Member): void {
+  if (state === 'revoked') throw new MeshError('AGENT_REVOKED', `${id} was revoked`)
+  if (state === 'suspended') throw new MeshError('AGENT_SUSPENDED', `${id} is suspended`)
+}
+
+/** @throws MeshError AGENT_TTL_TOO_SHORT */
+function checkTtl({ dev }: RegistryOptions, ttlSeconds: number | null): void {
+  if (!dev && ttlSeconds !== null && ttlSeconds < TTL_MIN_SECONDS)
+    throw new MeshError('AGENT_TTL_TOO_SHORT', `certificates of ${ttlSeconds} s are for development only`)
 }
 
 async function find(store: CaStore, { kind, name }: MemberKey): Promise<Member> {

@@ -13,6 +13,7 @@ import { MIGRATIONS } from './store/migrations.js'
 import type { Action, CaStore, MeshState, StoredPolicy } from './store/model.js'
 import { advanceEpoch, transact } from './store/rows.js'
 import { storeTokens } from './store/tokens.js'
+import { storeWithdrawals } from './store/withdrawals.js'
 
 /** Makes the database of a new mesh. */
 export function createCaStore(file: string, mesh: { trustDomain: TrustDomain; address: string }): void {
@@ -39,6 +40,7 @@ export function openCaStore(file: string): CaStore {
   return {
     ...storeMembers(db, mesh.trustDomain),
     ...storeCertificates(db),
+    ...storeWithdrawals(db),
     ...storeTokens(db),
     ...storeCrls(db),
     ...storeMesh(db, mesh),

@@ -65,7 +65,14 @@ export async function registerUnknown({ out }: Session, admin: AdminClient, name
   } catch (error) {
     if (!isMeshError(error, 'AGENT_UNKNOWN')) throw error
     out.say(`registering agent ${name}`)
-    await admin.addAgent({ kind: 'agent', name, ttlSeconds: null, address: null })
+    await admin.addAgent({
+      kind: 'agent',
+      name,
+      ttlSeconds: null,
+      address: null,
+      graceSeconds: null,
+      onClone: null,
+    })
   }
 }
 

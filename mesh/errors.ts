@@ -264,6 +264,21 @@ export const ERRORS = {
     'the certificate was replaced by a newer one and may not renew again',
     'enrol again: troth token NAME',
   ),
+  RENEW_GRACE_OVER: denied(
+    'the certificate expired longer ago than the grace time in which its key still renews it',
+    'enrol again: troth token NAME',
+  ),
+  RENEW_PROOF_INVALID: denied(
+    'the proof by the key of an expired certificate does not hold for this request',
+    'enrol again: troth token NAME',
+  ),
+  RENEW_NONCE_INVALID: {
+    status: 409,
+    exit: 1,
+    retryable: true,
+    when: 'the number that the CA gave for one renewal after expiry was used before, or is too old',
+    hint: 'ask again: a sidecar does so by itself',
+  },
   AGENT_UNKNOWN: missing('no agent of that name is registered', 'register it: troth agent add NAME'),
   AGENT_EXISTS: conflict('an agent of that name is registered already', 'see troth agent show NAME'),
   AGENT_INSTANCE_TAKEN: conflict(
@@ -273,6 +288,11 @@ export const ERRORS = {
   AGENT_REVOKED: denied(
     'the agent was revoked',
     'if that was a mistake: troth agent restore NAME, then enrol again',
+  ),
+  AGENT_SUSPENDED: denied('the agent is suspended', 'let it work again: troth agent resume NAME'),
+  AGENT_TTL_TOO_SHORT: bad(
+    'a certificate life under 15 minutes was asked of a CA that is not for development',
+    'use --ttl 15m or more',
   ),
   CERT_UNKNOWN: missing('no certificate of that serial was issued', 'see troth cert list'),
   ENDPOINT_NOT_ALLOWED: denied(
@@ -330,6 +350,10 @@ export const ERRORS = {
   PEER_REVOKED: denied(
     'the peer was revoked',
     'if that was a mistake: troth agent restore NAME, then enrol again',
+  ),
+  PEER_FORGED: denied(
+    "the certificate bears the issuing CA's signature and a known serial, but is not the one that the CA issued",
+    'the issuing key was stolen: troth ca rotate issuing --compromised',
   ),
   PEER_EXPIRED: denied(
     "the peer's certificate expired while the connection was open",

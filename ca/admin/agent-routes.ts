@@ -3,9 +3,15 @@
 import type { Request } from '../../host/http-server.js'
 import { MeshError } from '../../mesh/errors.js'
 import { type AgentName, NAMED_KINDS, type NamedKind, parseAgentName } from '../../mesh/spiffe-id.js'
-import { type AgentInfo, READ_AGENT_ADD } from '../../mesh/wire/admin.js'
+import { type AgentInfo, READ_AGENT_ADD, READ_SUSPEND } from '../../mesh/wire/admin.js'
 import { formatPlace } from '../place.js'
-import type { Instance, Member, MemberKey } from '../store/model.js'
+import {
+  DEFAULT_GRACE_SECONDS,
+  DEFAULT_ON_CLONE,
+  type Instance,
+  type Member,
+  type MemberKey,
+} from '../store/model.js'
 import { revokedOf } from './revocation-routes.js'
 import type { AdminOptions, AdminRoute } from './route.js'
 
@@ -53,6 +59,23 @@ export function agentRoutes(options: AdminOptions): AdminRoute[] {
         json: await agentInfo(options, await registry.restore(actor, keyOf(request))),
       }),
     },
+    {
+      method: 'POST',
+      path: '/v1/agents/:name/suspend',
+      to: 'operators',
+      answer: async (request, actor) => {
+        const how = await request.body(READ_SUSPEND, 'suspension')
+        return { json: revokedOf(await registry.suspend(actor, keyOf(request), how)) }
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/agents/:name/resume',
+      to: 'operators',
+      answer: async (request, actor) => ({
+        json: await agentInfo(options, await registry.resume(actor, keyOf(request))),
+      }),
+    },
   ]
 }
 
@@ -66,7 +89,7 @@ function infoOf(
   instances: readonly Instance[],
 ): AgentInfo {
   const connected = feed.connected()
-  const { kind, name, id, state, createdAt, ttlSeconds, address } = member
+  const { kind, name, id, state, createdAt, ttlSeconds, graceSeconds, onClone, address } = member
   return {
     kind,
     name,
@@ -74,15 +97,14 @@ function infoOf(
     state,
     createdAt,
     ttlSeconds: ttlSeconds ?? Math.round(leafTtlMs / 1000),
+    graceSeconds: graceSeconds ?? DEFAULT_GRACE_SECONDS,
+    onClone: onClone ?? DEFAULT_ON_CLONE,
     address,
     instances: instances
       .filter((instance) => instance.id === id)
-      .map(({ instanceId, serial, notAfter, lastSeenAt, endpoint }) => ({
-        instanceId,
-        serial,
-        notAfter,
-        connected: connected.has(instanceId),
-        lastSeenAt,
+      .map(({ endpoint, ...held }) => ({
+        ...held,
+        connected: connected.has(held.instanceId),
         endpoint: endpoint === null ? null : formatPlace(endpoint.host, endpoint.port),
       })),
   }

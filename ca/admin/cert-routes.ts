@@ -47,7 +47,8 @@ export function certRoutes({ authority, store, registry }: AdminOptions): AdminR
       path: '/v1/certs/:serial',
       to: 'operators',
       answer: async (request, actor) => {
-        const how = { reason: 'revoked by operator', waitMs: 0 }
+        const scope = request.query.get('only') === 'true' ? 'only' : 'lineage'
+        const how = { reason: 'revoked by operator', waitMs: 0, scope } as const
         return { json: revokedOf(await registry.revokeCertificate(actor, serialOf(request), how)) }
       },
     },

@@ -21,10 +21,14 @@ export function revocationRoutes(options: AdminOptions): AdminRoute[] {
 }
 
 async function revoke({ registry }: AdminOptions, actor: Actor, wanted: Revoke): Promise<Revocation> {
-  const { kind, name, serial, reason, waitMs } = wanted
+  const { kind, name, serial, only, reason, waitMs } = wanted
   if (name !== null && serial === null) return registry.revoke(actor, { kind, name }, { reason, waitMs })
   if (serial !== null && name === null)
-    return registry.revokeCertificate(actor, serial.toLowerCase(), { reason, waitMs })
+    return registry.revokeCertificate(actor, serial.toLowerCase(), {
+      reason,
+      waitMs,
+      scope: only ? 'only' : 'lineage',
+    })
   throw new MeshError('WIRE_MALFORMED', 'revocation: it names one agent or one serial')
 }
 

@@ -112,4 +112,11 @@ export const MIGRATIONS: readonly string[] = [
     content TEXT NOT NULL
   ) STRICT;
   `,
+  // grace, clone policy and suspension of members; why a certificate was withdrawn (null in older rows: revoked)
+  `
+  ALTER TABLE members ADD COLUMN grace_seconds INTEGER;
+  ALTER TABLE members ADD COLUMN on_clone TEXT;
+  ALTER TABLE members ADD COLUMN suspended_at INTEGER;
+  ALTER TABLE certificates ADD COLUMN revoked_for TEXT;
+  `,
 ]

@@ -16,22 +16,30 @@ export interface MemberKey {
   readonly name: AgentName
 }
 
-export interface Member extends MemberKey {
+export interface Member extends MemberKey, Settings {
   readonly id: SpiffeId
   /** Fresh each time the name is registered: what was given to an earlier holder of the name is void. */
   readonly registration: string
-  readonly state: 'registered' | 'enrolled' | 'revoked'
+  readonly state: 'registered' | 'enrolled' | 'suspended' | 'revoked'
   readonly createdAt: number
-  /** Null: the CA's default. */
+}
+
+/** What the operator set of a member; null: the CA's default. */
+export interface Settings {
   readonly ttlSeconds: number | null
   /** The one address, beside its own source address, that it may announce. */
   readonly address: string | null
+  /** How long after its end a certificate still renews; 0: never. */
+  readonly graceSeconds: number | null
+  readonly onClone: OnClone | null
 }
 
-export interface Settings {
-  readonly ttlSeconds: number | null
-  readonly address: string | null
-}
+/** What is done when a certificate was used to renew with two keys, beside refusing. */
+export type OnClone = 'alert' | 'suspend'
+
+export const DEFAULT_GRACE_SECONDS = 86_400
+export const GRACE_MAX_SECONDS = 604_800
+export const DEFAULT_ON_CLONE: OnClone = 'alert'
 
 /** How a certificate came to be; `server` is the CA's own. */
 export type Origin = 'token' | 'local-admin' | 'renewal' | 'issue' | 'server'
@@ -49,20 +57,34 @@ export interface NewCertificate {
   readonly pem: string
 }
 
+/** Why a certificate was withdrawn. What was suspended is refused by all, for ever; but its key may renew once the member is resumed. */
+export type RevokedFor = 'revoked' | 'removed' | 'suspended'
+
 export interface Certificate extends NewCertificate {
   readonly parentSerial: string | null
   readonly revokedAt: number | null
   /** Why, as the operator wrote it. */
   readonly revokedReason: string | null
+  /** Null when it is not revoked. */
+  readonly revokedFor: RevokedFor | null
   /** When its successor was first used towards the CA. */
   readonly supersededAt: number | null
 }
 
+/** An instance, and the newest certificate that it holds. */
 export interface Instance {
   readonly instanceId: string
   readonly id: SpiffeId
+  readonly enrolledAt: number
   readonly serial: string
+  /** What `serial` was renewed from. */
+  readonly parentSerial: string | null
+  /** When it got `serial`. */
+  readonly since: number
   readonly notAfter: number
+  /** Until then it renews by its key alone. */
+  readonly renewableUntil: number
+  /** The last time it showed itself to the CA. */
   readonly lastSeenAt: number | null
   readonly endpoint: { readonly host: string; readonly port: number } | null
 }
@@ -137,7 +159,7 @@ export interface CaStore {
   configure(member: MemberKey & Settings): Promise<Member>
   findMember(key: MemberKey): Promise<Member | undefined>
   listMembers(): Promise<Member[]>
-  /** The newest certificate of each instance, unless it has expired or was withdrawn; of one member, or of all. */
+  /** Each instance with its newest certificate, unless that is beyond its grace time or was withdrawn; of one member, or of all. */
   listInstances(id: SpiffeId | null, now: number): Promise<Instance[]>
   /** Instances with a sidecar (not foreign clients) that hold a living leaf and are not withdrawn. */
   liveInstances(now: number): Promise<LiveInstance[]>
@@ -160,21 +182,29 @@ export interface CaStore {
    * @returns the certificate to answer with
    * @throws MeshError PEER_REVOKED | CLONE_SUSPECTED | RENEW_SUPERSEDED | CSR_NOT_ALLOWED (no new key)
    */
-  recordRenewal(certificate: NewCertificate, parentSerial: string): Promise<Certificate>
+  recordRenewal(certificate: NewCertificate, parentSerial: string, now: number): Promise<Certificate>
   recordServerCertificate(certificate: NewCertificate): Promise<void>
   findCertificate(serial: string): Promise<Certificate | undefined>
   findSuccessor(parentSerial: string): Promise<Certificate | undefined>
   listCertificates(name: AgentName | null): Promise<Certificate[]>
   /**
    * A member showed up with this certificate: its predecessor is superseded.
-   * @throws MeshError PEER_REVOKED when it was never issued here, or is withdrawn
+   * @throws MeshError PEER_REVOKED when it was never issued here, or is withdrawn | PEER_FORGED when another one was issued
    */
-  admit(certificate: { issuer: string; serial: string }, now: number): Promise<Certificate>
+  admit(presented: Presented, now: number): Promise<Certificate>
 
   /** Final for certificates, tokens and endpoints. @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED */
   revokeMember(key: MemberKey, reason: string, now: number): Promise<Revoked>
-  /** Withdraws one certificate and all that were renewed from it. @throws MeshError CERT_UNKNOWN */
-  revokeCertificate(serial: string, reason: string, now: number): Promise<Revoked>
+  /** Withdraws one certificate, with or without all that were renewed from it. @throws MeshError CERT_UNKNOWN */
+  revokeCertificate(
+    serial: string,
+    how: { reason: string; scope: RevocationScope },
+    now: number,
+  ): Promise<Revoked>
+  /** Withdraws what it holds, and lets it neither enrol nor renew until it is resumed. @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED | AGENT_SUSPENDED */
+  suspendMember(key: MemberKey, reason: string, now: number): Promise<Revoked>
+  /** What it held stays withdrawn; its instances renew by their keys. @throws MeshError AGENT_UNKNOWN | AGENT_REVOKED */
+  resumeMember(key: MemberKey): Promise<{ member: Member; position: Position | null }>
   /** Lets a revoked member enrol again; its certificates stay withdrawn. @throws MeshError AGENT_UNKNOWN */
   restoreMember(key: MemberKey): Promise<{ member: Member; position: Position | null }>
   /** Revokes, then forgets. @throws MeshError AGENT_UNKNOWN */
@@ -210,6 +240,16 @@ export interface CaStore {
   act(action: Action): Promise<void>
   listActions(limit: number): Promise<Action[]>
   close(): Promise<void>
+}
+
+/** `lineage`: with its descendants by renewal. */
+export type RevocationScope = 'lineage' | 'only'
+
+/** A certificate as somebody showed it. */
+export interface Presented {
+  readonly issuer: string
+  readonly serial: string
+  readonly pem: string
 }
 
 export interface NewToken extends MemberKey {

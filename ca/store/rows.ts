@@ -4,16 +4,20 @@
 import type { Sqlite } from '../../host/sqlite.js'
 import type { AgentName, NamedKind, SpiffeId } from '../../mesh/spiffe-id.js'
 import type { Position, RevokedSerial } from '../../mesh/wire/feed.js'
-import type { Certificate, Member, Origin } from './model.js'
+import type { Certificate, Member, OnClone, Origin, RevokedFor } from './model.js'
 
 export interface MemberRow {
   kind: NamedKind
   name: AgentName
   id: SpiffeId
   registration: string
-  state: Member['state']
+  /** Also while it is suspended. */
+  state: Exclude<Member['state'], 'suspended'>
   ttl_seconds: number | null
   address: string | null
+  grace_seconds: number | null
+  on_clone: OnClone | null
+  suspended_at: number | null
   created_at: number
 }
 
@@ -30,6 +34,7 @@ export interface CertificateRow {
   issued_at: number
   revoked_at: number | null
   revoked_reason: string | null
+  revoked_for: RevokedFor | null
   superseded_at: number | null
   pem: string
 }
@@ -39,10 +44,12 @@ export const memberOf = (row: MemberRow): Member => ({
   name: row.name,
   id: row.id,
   registration: row.registration,
-  state: row.state,
+  state: row.suspended_at === null ? row.state : 'suspended',
   createdAt: row.created_at,
   ttlSeconds: row.ttl_seconds,
   address: row.address,
+  graceSeconds: row.grace_seconds,
+  onClone: row.on_clone,
 })
 
 export const certificateOf = (row: CertificateRow): Certificate => ({
@@ -58,6 +65,7 @@ export const certificateOf = (row: CertificateRow): Certificate => ({
   issuedAt: row.issued_at,
   revokedAt: row.revoked_at,
   revokedReason: row.revoked_reason,
+  revokedFor: row.revoked_at === null ? null : (row.revoked_for ?? 'revoked'),
   supersededAt: row.superseded_at,
   pem: row.pem,
 })

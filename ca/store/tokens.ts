@@ -44,6 +44,7 @@ function redeem(db: Sqlite, attempt: MemberKey & { secretHash: string; now: numb
   const member = findMember(db, attempt)
   if (member?.registration !== won.registration) throw unknown(attempt)
   if (member.state === 'revoked') throw new MeshError('AGENT_REVOKED', `${kind} ${name} was revoked`)
+  if (member.suspended_at !== null) throw new MeshError('AGENT_SUSPENDED', `${kind} ${name} is suspended`)
   return memberOf(member)
 }
 

@@ -43,7 +43,17 @@ const addCommand = (context: CommandContext): Command =>
       .action(async (name: AgentName, options: KindOption & { ttl?: number; address?: string }) => {
         const session = context.session()
         const { kind, ttl = null, address = null } = options
-        show(session, await adminClient(session.home).addAgent({ kind, name, ttlSeconds: ttl, address }))
+        show(
+          session,
+          await adminClient(session.home).addAgent({
+            kind,
+            name,
+            ttlSeconds: ttl,
+            address,
+            graceSeconds: null,
+            onClone: null,
+          }),
+        )
       }),
     context,
     'agent add tickets',

@@ -45,6 +45,7 @@ async function revoke(session: Session, name: AgentName, options: Options): Prom
     kind,
     name,
     serial: null,
+    only: false,
     reason,
     waitMs: wait ? WAIT_MS : 0,
   })

@@ -66,7 +66,14 @@ const READ_READY = record({ ports: record({ egress: integer(1, 65_535) }) })
 /** The caller's sidecar stands alone: its agent is started several times. */
 export async function enrolPlanner(stage: Stage): Promise<Doors> {
   const { admin, home } = stage
-  await admin.addAgent({ kind: 'agent', name: PLANNER, ttlSeconds: null, address: null })
+  await admin.addAgent({
+    kind: 'agent',
+    name: PLANNER,
+    ttlSeconds: null,
+    address: null,
+    graceSeconds: null,
+    onClone: null,
+  })
   const sidecar = stage.troth(PLANNER, '--json', 'sidecar', '--agent', PLANNER)
   const { ports } = readJson(await sidecar.line(/"ready":true/), READ_READY, 'ready line')
   tellEnrolled(stage, PLANNER, await online(stage, PLANNER))
@@ -128,6 +135,7 @@ export async function showRevoked(stage: Stage, doors: Doors): Promise<void> {
     kind: 'agent',
     name: PLANNER,
     serial: null,
+    only: false,
     reason: 'shown by troth demo',
     waitMs: 5000,
   })

@@ -33,25 +33,44 @@ export const READ_STATUS = record({
 })
 export type Status = Read<typeof READ_STATUS>
 
+const onClone = oneOf('alert', 'suspend')
+
 /** An address set by the operator for an agent's ingress: the only one, besides its own source address, that it may announce. */
 const address = nullable(text(300))
 
 /**
- * POST /v1/agents registers, or sets the ttl and address of a registered one; GET /v1/agents lists (every kind); GET, DELETE
- * /v1/agents/<name>[?kind=]; POST /v1/agents/<name>/restore. Answers are READ_AGENT; DELETE answers READ_REVOKED.
+ * POST /v1/agents registers, or changes the settings of a registered one; GET /v1/agents lists (every kind); GET, DELETE
+ * /v1/agents/<name>[?kind=]; POST /v1/agents/<name>/restore|resume|suspend. Answers are READ_AGENT; DELETE and suspend answer READ_REVOKED.
  */
 export const READ_AGENT_ADD = record({
   kind: withDefault(kind, 'agent'),
   name,
-  ttlSeconds: withDefault(nullable(integer(900, 604_800)), null),
+  /** Below 900 only for a development CA. */
+  ttlSeconds: withDefault(nullable(integer(1, 604_800)), null),
   address: withDefault(address, null),
+  graceSeconds: withDefault(nullable(integer(0, 604_800)), null),
+  onClone: withDefault(nullable(onClone), null),
 })
 export type AgentAdd = Read<typeof READ_AGENT_ADD>
 
+/** POST /v1/agents/<name>/suspend: as READ_REVOKE */
+export const READ_SUSPEND = record({
+  reason: withDefault(text(256), 'suspended by operator'),
+  waitMs: withDefault(integer(0, 60_000), 0),
+})
+export type Suspend = Read<typeof READ_SUSPEND>
+
 const instance = record({
   instanceId: text(36),
+  /** When it enrolled. */
+  enrolledAt: integer(0),
+  /** Its newest certificate, since when it holds it, and what that was renewed from. */
   serial: text(40),
+  since: integer(0),
+  parentSerial: nullable(text(40)),
   notAfter: integer(0),
+  /** Until then it renews by its key alone. */
+  renewableUntil: integer(0),
   connected: flag,
   lastSeenAt: nullable(integer(0)),
   endpoint: nullable(text(300)),
@@ -62,9 +81,11 @@ export const READ_AGENT = record({
   kind,
   name,
   id: word(parseSpiffeId),
-  state: oneOf('registered', 'enrolled', 'revoked'),
+  state: oneOf('registered', 'enrolled', 'suspended', 'revoked'),
   createdAt: integer(0),
   ttlSeconds: integer(1),
+  graceSeconds: integer(0),
+  onClone,
   address,
   instances: listOf(instance, 10_000),
 })
@@ -96,6 +117,7 @@ export const READ_CERT = record({
   revokedAt: nullable(integer(0)),
   /** As the operator wrote it. */
   revokedReason: withDefault(nullable(text(256)), null),
+  revokedFor: withDefault(nullable(oneOf('revoked', 'removed', 'suspended')), null),
   supersededAt: nullable(integer(0)),
   pem: lines(16_384),
 })
@@ -107,6 +129,8 @@ export const READ_REVOKE = record({
   kind: withDefault(kind, 'agent'),
   name: withDefault(nullable(name), null),
   serial: withDefault(nullable(text(40)), null),
+  /** Of a serial: spares what was renewed from it. */
+  only: withDefault(flag, false),
   reason: withDefault(text(256), 'revoked by operator'),
   waitMs: withDefault(integer(0, 60_000), 0),
 })

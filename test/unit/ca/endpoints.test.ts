@@ -23,7 +23,10 @@ it('an announcement that outlives its connection goes after the grace', async ()
   const world = await openCaWorld(store, parseTrustBundle(trustDomain, rootPem))
   const endpoints = openEndpoints({ store, world, clock, failed: () => undefined })
   const name = parseAgentName('planner')
-  const { member } = await store.register({ kind: 'agent', name, ttlSeconds: null, address: null }, 0)
+  const { member } = await store.register(
+    { kind: 'agent', name, ttlSeconds: null, graceSeconds: null, onClone: null, address: null },
+    0,
+  )
   const certificate = {
     serial: '4a',
     issuer: 'a'.repeat(64),
@@ -62,7 +65,10 @@ it('an endpoint is announced for itself only, by a kind that is called, where it
   const endpoints = openEndpoints({ store, world, clock, failed: () => undefined })
   const enrol = async (kind: MemberKey['kind'], address: string | null): Promise<Certificate> => {
     const name = parseAgentName('planner')
-    const { member } = await store.register({ kind, name, ttlSeconds: null, address }, 0)
+    const { member } = await store.register(
+      { kind, name, ttlSeconds: null, graceSeconds: null, onClone: null, address },
+      0,
+    )
     const certificate = {
       serial: `4a-${kind}`,
       issuer: 'a'.repeat(64),

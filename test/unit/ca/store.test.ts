@@ -11,6 +11,7 @@ const NOW = 1_790_000_000_000
 const HOUR = 3_600_000
 const PLANNER: MemberKey = { kind: 'agent', name: parseAgentName('planner') }
 const TICKETS: MemberKey = { kind: 'agent', name: parseAgentName('tickets') }
+const UNSET = { ttlSeconds: null, address: null, graceSeconds: null, onClone: null }
 const ISSUER = 'a'.repeat(64)
 const code = (name: string): unknown => expect.objectContaining({ code: name })
 
@@ -43,7 +44,7 @@ const certificate = (key: MemberKey, changes: Partial<NewCertificate> = {}): New
 })
 
 const register = async (key: MemberKey): Promise<string> =>
-  (await store.register({ ...key, ttlSeconds: null, address: null }, NOW)).member.registration
+  (await store.register({ ...key, ...UNSET }, NOW)).member.registration
 
 const enrol = async (key: MemberKey, changes: Partial<NewCertificate> = {}): Promise<NewCertificate> => {
   const registration = (await store.findMember(key))?.registration ?? (await register(key))
@@ -142,7 +143,9 @@ describe('certificates in the store', () => {
     const first = await enrol(PLANNER)
     const publicKeyHash = 'k'.repeat(64)
     const answers = await Promise.all(
-      Array.from({ length: 5 }, () => store.recordRenewal(renewalOf(first, { publicKeyHash }), first.serial)),
+      Array.from({ length: 5 }, () =>
+        store.recordRenewal(renewalOf(first, { publicKeyHash }), first.serial, NOW),
+      ),
     )
     expect(new Set(answers.map(({ serial }) => serial)).size).toBe(1)
   })
@@ -150,12 +153,14 @@ describe('certificates in the store', () => {
   it('do not renew once they, or what was renewed from them, were revoked', async () => {
     const first = await enrol(PLANNER)
     const second = renewalOf(first)
-    await store.recordRenewal(second, first.serial)
-    await store.revokeCertificate(second.serial, 'lost', NOW)
-    await expect(store.recordRenewal(second, first.serial)).rejects.toEqual(code('PEER_REVOKED'))
+    await store.recordRenewal(second, first.serial, NOW)
+    await store.revokeCertificate(second.serial, { reason: 'lost', scope: 'lineage' }, NOW)
+    await expect(store.recordRenewal(second, first.serial, NOW)).rejects.toEqual(code('PEER_REVOKED'))
     const other = await enrol(PLANNER)
-    await store.revokeCertificate(other.serial, 'lost', NOW)
-    await expect(store.recordRenewal(renewalOf(other), other.serial)).rejects.toEqual(code('PEER_REVOKED'))
+    await store.revokeCertificate(other.serial, { reason: 'lost', scope: 'lineage' }, NOW)
+    await expect(store.recordRenewal(renewalOf(other), other.serial, NOW)).rejects.toEqual(
+      code('PEER_REVOKED'),
+    )
   })
 
   it('of the CA’s own server open no member door', async () => {
@@ -167,26 +172,32 @@ describe('certificates in the store', () => {
 
   it('suspect a clone when one serial renews with two keys, before and after the first was used', async () => {
     const first = await enrol(PLANNER)
-    const second = await store.recordRenewal(renewalOf(first), first.serial)
-    await expect(store.recordRenewal(renewalOf(first), first.serial)).rejects.toEqual(code('CLONE_SUSPECTED'))
+    const second = await store.recordRenewal(renewalOf(first), first.serial, NOW)
+    await expect(store.recordRenewal(renewalOf(first), first.serial, NOW)).rejects.toEqual(
+      code('CLONE_SUSPECTED'),
+    )
     await store.admit(second, NOW)
-    await expect(store.recordRenewal(renewalOf(first), first.serial)).rejects.toEqual(code('CLONE_SUSPECTED'))
+    await expect(store.recordRenewal(renewalOf(first), first.serial, NOW)).rejects.toEqual(
+      code('CLONE_SUSPECTED'),
+    )
   })
 
   it('renew no more once the next one was used, or the instance enrolled anew', async () => {
     const first = await enrol(PLANNER)
     const next = renewalOf(first)
-    await store.recordRenewal(next, first.serial)
+    await store.recordRenewal(next, first.serial, NOW)
     await store.admit(next, NOW)
-    await expect(store.recordRenewal(next, first.serial)).rejects.toEqual(code('RENEW_SUPERSEDED'))
+    await expect(store.recordRenewal(next, first.serial, NOW)).rejects.toEqual(code('RENEW_SUPERSEDED'))
     await enrol(PLANNER, { instanceId: first.instanceId })
-    await expect(store.recordRenewal(renewalOf(first), next.serial)).rejects.toEqual(code('RENEW_SUPERSEDED'))
+    await expect(store.recordRenewal(renewalOf(first), next.serial, NOW)).rejects.toEqual(
+      code('RENEW_SUPERSEDED'),
+    )
   })
 
   it('want a new key for each renewal', async () => {
     const first = await enrol(PLANNER)
     const { publicKeyHash } = first
-    await expect(store.recordRenewal(renewalOf(first, { publicKeyHash }), first.serial)).rejects.toEqual(
+    await expect(store.recordRenewal(renewalOf(first, { publicKeyHash }), first.serial, NOW)).rejects.toEqual(
       code('CSR_NOT_ALLOWED'),
     )
   })
@@ -194,7 +205,9 @@ describe('certificates in the store', () => {
   it('are admitted only when they were issued here and nothing is withdrawn', async () => {
     const first = await enrol(PLANNER)
     await expect(store.admit(first, NOW)).resolves.toMatchObject({ serial: first.serial })
-    await expect(store.admit({ issuer: ISSUER, serial: 'ab' }, NOW)).rejects.toEqual(code('PEER_REVOKED'))
+    await expect(store.admit({ issuer: ISSUER, serial: 'ab', pem: 'PEM' }, NOW)).rejects.toEqual(
+      code('PEER_REVOKED'),
+    )
     await expect(store.admit({ ...first, issuer: 'b'.repeat(64) }, NOW)).rejects.toEqual(code('PEER_REVOKED'))
     await store.revokeMember(PLANNER, 'x', NOW)
     await expect(store.admit(first, NOW)).rejects.toEqual(code('PEER_REVOKED'))
@@ -204,16 +217,22 @@ describe('certificates in the store', () => {
 describe('withdrawal in the store', () => {
   it('of a serial covers all that was renewed from it, and nothing else', async () => {
     const first = await enrol(PLANNER)
-    const second = await store.recordRenewal(renewalOf(first), first.serial)
-    const third = await store.recordRenewal(renewalOf(first), second.serial)
+    const second = await store.recordRenewal(renewalOf(first), first.serial, NOW)
+    const third = await store.recordRenewal(renewalOf(first), second.serial, NOW)
     const other = await enrol(PLANNER)
-    const { ids, serials } = await store.revokeCertificate(second.serial, 'lost', NOW)
+    const { ids, serials } = await store.revokeCertificate(
+      second.serial,
+      { reason: 'lost', scope: 'lineage' },
+      NOW,
+    )
     expect(ids).toEqual([])
     expect(serials.map(({ serial }) => serial)).toEqual([second.serial, third.serial])
     await expect(store.admit(first, NOW)).resolves.toBeDefined()
     await expect(store.admit(other, NOW)).resolves.toBeDefined()
     await expect(store.admit(third, NOW)).rejects.toEqual(code('PEER_REVOKED'))
-    await expect(store.revokeCertificate('ab', 'lost', NOW)).rejects.toEqual(code('CERT_UNKNOWN'))
+    await expect(store.revokeCertificate('ab', { reason: 'lost', scope: 'lineage' }, NOW)).rejects.toEqual(
+      code('CERT_UNKNOWN'),
+    )
   })
 
   it('moves the epoch by one each, and stands in what members are told until it can matter no more', async () => {
@@ -247,7 +266,7 @@ describe('withdrawal in the store', () => {
     await store.removeMember(PLANNER, NOW)
     expect((await store.withdrawn(NOW)).ids).toEqual([first.id])
     expect(await store.findMember(PLANNER)).toBeUndefined()
-    const again = await store.register({ ...PLANNER, ttlSeconds: null, address: null }, NOW)
+    const again = await store.register({ ...PLANNER, ...UNSET }, NOW)
     expect(again.position).not.toBeNull()
     expect((await store.withdrawn(NOW)).ids).toEqual([])
     await expect(store.admit(first, NOW)).rejects.toEqual(code('PEER_REVOKED'))
@@ -265,7 +284,7 @@ describe('withdrawal in the store', () => {
 
   it('awaits every instance with a living leaf, once, and no foreign client', async () => {
     const first = await enrol(PLANNER)
-    await store.recordRenewal(renewalOf(first, { notAfter: NOW + 2 * HOUR }), first.serial)
+    await store.recordRenewal(renewalOf(first, { notAfter: NOW + 2 * HOUR }), first.serial, NOW)
     await enrol(TICKETS)
     await enrol(TICKETS, { origin: 'issue' })
     await enrol(TICKETS, { notAfter: NOW - 1 })
@@ -282,10 +301,11 @@ describe('withdrawal in the store', () => {
 describe('the store', () => {
   it('lists the newest certificate of each instance, none that was withdrawn', async () => {
     const first = await enrol(PLANNER)
-    const second = await store.recordRenewal(renewalOf(first), first.serial)
+    const second = await store.recordRenewal(renewalOf(first), first.serial, NOW)
     const list = await store.listInstances(first.id, NOW)
     expect(list.map(({ serial }) => serial)).toEqual([second.serial])
-    expect(await store.listInstances(null, NOW + 3 * HOUR)).toEqual([])
+    expect(await store.listInstances(null, second.notAfter + 24 * HOUR - 1)).toHaveLength(1)
+    expect(await store.listInstances(null, second.notAfter + 24 * HOUR)).toEqual([])
     await store.revokeMember(PLANNER, 'x', NOW)
     expect(await store.listInstances(first.id, NOW)).toEqual([])
   })

@@ -16,14 +16,14 @@ describe('a message to the CA or the collector', () => {
       'a registration',
       READ_AGENT_ADD,
       { name: 'a' },
-      { kind: 'agent', name: 'a', ttlSeconds: null, address: null },
+      { kind: 'agent', name: 'a', ttlSeconds: null, address: null, graceSeconds: null, onClone: null },
     ],
     ['a token', READ_TOKEN_MINT, { kind: 'collector', name: 'main' }, { kind: 'collector', name: 'main' }],
     [
       'a revocation',
       READ_REVOKE,
       { name: 'a' },
-      { kind: 'agent', name: 'a', serial: null, reason: 'revoked by operator', waitMs: 0 },
+      { kind: 'agent', name: 'a', serial: null, only: false, reason: 'revoked by operator', waitMs: 0 },
     ],
     ['a shipment', READ_SHIPMENT, { firstSeq: 0, records: [{ encoding: 1, bytes: 'e30=' }] }, undefined],
     ['a receipt', READ_SHIP_ACK, { ledgerId: 'l', nextSeq: 0 }, undefined],
@@ -33,7 +33,9 @@ describe('a message to the CA or the collector', () => {
 
   it.each<[string, Reader<unknown>, unknown]>([
     ['a name that is a path', READ_AGENT_ADD, { name: '../ca' }],
-    ['a life of less than fifteen minutes', READ_AGENT_ADD, { name: 'a', ttlSeconds: 899 }],
+    ['a life of no time', READ_AGENT_ADD, { name: 'a', ttlSeconds: 0 }],
+    ['a grace time of more than a week', READ_AGENT_ADD, { name: 'a', graceSeconds: 604_801 }],
+    ['another clone policy', READ_AGENT_ADD, { name: 'a', onClone: 'ignore' }],
     ['a life of more than a week', READ_AGENT_ADD, { name: 'a', ttlSeconds: 604_801 }],
     ['the kind ca', READ_TOKEN_MINT, { kind: 'ca', name: 'a' }],
     ['a wait of more than a minute', READ_REVOKE, { name: 'a', waitMs: 60_001 }],
