@@ -44,10 +44,11 @@ export interface RunOptions {
   readonly cwd?: string
 }
 
-export function openCliHome(): CliHome {
+/** `extra` is added to the environment of every process started here. */
+export function openCliHome(extra: Readonly<Record<string, string>> = {}): CliHome {
   const dir = mkdtempSync(path.join(os.tmpdir(), 'troth-e2e-'))
   const children = new Set<Running>()
-  const env = { ...process.env, TROTH_HOME: dir, NODE_OPTIONS: '' }
+  const env = { ...process.env, TROTH_HOME: dir, NODE_OPTIONS: '', ...extra }
 
   const begin = (command: string, args: readonly string[], options: RunOptions = {}): Running => {
     const running = launch(command, args, {

@@ -49,10 +49,12 @@ export interface MeshArgs {
   readonly up: readonly string[]
 }
 
+/** @param env for every process of the mesh, beside what the tests have */
 export async function openCliMesh(
   args: (home: string) => MeshArgs = () => ({ init: ['--dev'], up: [] }),
+  env: Readonly<Record<string, string>> = {},
 ): Promise<CliMesh> {
-  const home = openCliHome()
+  const home = openCliHome(env)
   const caPort = await freePort()
   const collectorPort = await freePort()
   const { init, up } = args(home.dir)
