@@ -28,6 +28,7 @@ export const ROOMS = [
   { room: 'member/control/feed-connection.ts', may: ['mesh', 'host', 'member'], packages: ['ws'] },
   { room: 'ca', may: ['mesh', 'host', 'ca'] },
   { room: 'ca/certificate', may: ['mesh', 'host', 'ca'], packages: ['@peculiar/x509', 'reflect-metadata'] },
+  { room: 'ca/keys/pkcs11-token.ts', may: ['mesh', 'host', 'ca'], packages: ['pkcs11js'] },
   { room: 'ca/feed.ts', may: ['mesh', 'host', 'ca'], packages: ['ws'] },
   { room: 'sidecar', may: ['mesh', 'host', 'member', 'sidecar'] },
   {

@@ -39,6 +39,7 @@ const GROUPS: readonly { readonly title: string; readonly beginnings: readonly s
       'CERT_',
       'ENDPOINT_',
       'ROOT_KEY_',
+      'PKCS11_',
     ],
   },
   { title: 'Judging a peer', beginnings: ['PEER_', 'SELF_', 'FEED_'] },

@@ -245,6 +245,33 @@ export const ERRORS = {
     "the root's key is needed and is not on this machine",
     'bring it back for this one command: --root-key FILE',
   ),
+  PKCS11_UNAVAILABLE: config(
+    'keys live on a PKCS#11 token, and the optional library pkcs11js is not installed',
+    'install a compiler (g++, make, python3), then: npm install pkcs11js',
+  ),
+  PKCS11_MODULE_MISSING: config(
+    'the PKCS#11 module cannot be loaded',
+    'give the path of the shared library of the token: --pkcs11-module PATH',
+  ),
+  PKCS11_TOKEN_MISSING: config(
+    'the PKCS#11 module shows no token of that label, or more than one',
+    "plug it in, or see its label with the token's own tool (softhsm2-util --show-slots)",
+  ),
+  PKCS11_PIN_WRONG: config(
+    'the token refused the PIN; it was tried once',
+    'correct the PIN where it is kept before the next start: a token locks after a few',
+  ),
+  PKCS11_PIN_LOCKED: config(
+    'the token is locked, or one wrong PIN away from it',
+    "unlock it, or log in once, with the token's own tool",
+  ),
+  PKCS11_FAILED: {
+    status: 500,
+    exit: 1,
+    retryable: true,
+    when: 'the token failed at something it was asked for',
+    hint: 'see that it is plugged in and answers its own tool',
+  },
   CA_EXPIRED: config(
     'the root or the issuing CA is at the end of its life',
     'make a new CA in another home: troth init --home DIR',

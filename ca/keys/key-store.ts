@@ -3,6 +3,9 @@
 
 import type { SigningKey } from '../certificate/signing-key.js'
 import { openFileKeys } from './file-keys.js'
+import { readKeyChoice } from './key-choice.js'
+import { openTokenKeys } from './pkcs11-keys.js'
+import { openToken } from './pkcs11-token.js'
 
 /** The first keys of a home have the bare names; what a rotation makes carries something of its certificate, e.g. `issuing-4f21…`. */
 export type KeyLabel = 'root' | 'issuing' | `root-${string}` | `issuing-${string}`
@@ -38,7 +41,33 @@ export interface KeyPlace {
   readonly secrets: KeySecrets
 }
 
-/** The keys of a CA's directory. Nothing is opened, nobody is asked, before a key is. */
-export function openKeyStore({ dir, secrets }: KeyPlace): Promise<KeyStore> {
-  return Promise.resolve(openFileKeys(dir, secrets))
+/**
+ * The keys of a CA's directory. Nobody is asked for anything before a key is opened.
+ * @throws MeshError STATE_UNREADABLE | PKCS11_UNAVAILABLE | PKCS11_MODULE_MISSING | PKCS11_TOKEN_MISSING
+ */
+export async function openKeyStore({ dir, secrets }: KeyPlace): Promise<KeyStore> {
+  const files = openFileKeys(dir, secrets)
+  const choice = readKeyChoice(dir)
+  if (choice === null) return files
+  const { module, prefix, issuingToken, rootToken } = choice
+  const onToken = async (token: string, pin: string | null): Promise<KeyStore> =>
+    openTokenKeys(await openToken({ module, token }, pin), prefix)
+  const issuing = await onToken(issuingToken, secrets.issuing)
+  const root = rootToken === null ? files : await onToken(rootToken, secrets.root)
+  const storeOf = (label: KeyLabel): KeyStore => (isRoot(label) ? root : issuing)
+  return {
+    create: (label) => storeOf(label).create(label),
+    open: (label) => storeOf(label).open(label),
+    destroy: (label) => storeOf(label).destroy(label),
+    list: async () => [
+      ...(await root.list()).filter(isRoot),
+      ...(await issuing.list()).filter((label) => !isRoot(label)),
+    ],
+    close: async () => {
+      await root.close()
+      await issuing.close()
+    },
+  }
 }
+
+const isRoot = (label: KeyLabel): boolean => label.startsWith('root')
