@@ -143,9 +143,10 @@ function viewsOf(
       const { ids, serials } = await store.withdrawn(now)
       return {
         trustDomain,
-        bundles: [{ trustDomain, rootsPem: bundlePem(bundle) }],
+        bundles: [{ trustDomain, rootsPem: bundlePem(bundle), issuingPem: '', crossPem: '' }],
         revokedIds: [...ids],
         revokedSerials: [...serials],
+        revokedIssuers: [],
         policy: policyFor(id),
         callees: calleesFor(id),
         endpoints: endpointsFor(id),

@@ -131,10 +131,15 @@ export async function makeCa(
     pathLength: number
     signer?: Signer
     keyKind?: KeyKind
+    /** A key that exists, to certify it once more; the signer that comes back then has none. */
+    publicPem?: string
   },
 ): Promise<Signer> {
   const { trustDomain, madeAt, days, pathLength, signer, keyKind = 'P-256' } = options
-  const key = await makeKey(keyKind)
+  const key =
+    options.publicPem === undefined
+      ? await makeKey(keyKind)
+      : { privatePem: '', publicPem: options.publicPem }
   const what: Description = {
     subject: [['CN', name]],
     uris: [`spiffe://${trustDomain}`],

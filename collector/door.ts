@@ -93,10 +93,13 @@ function keysOf(credentials: Credentials, world: World): { key: string; cert: st
 
 /** The author, or why it is none: answered to its first request, where it can be read. */
 function judge(socket: TLSSocket, { credentials, world, clock, log }: DoorOptions): Svid | MeshError {
-  const { bundles, revocations } = world.current()
+  const { bundles, revocations, trustDomain } = world.current()
   try {
     return verifyPeer({
-      chain: clientChain(socket, [credentials.current().issuing]),
+      chain: clientChain(socket, [
+        credentials.current().issuing,
+        ...(bundles.get(trustDomain)?.issuing ?? []),
+      ]),
       tlsAuthorized: socket.authorized,
       bundles,
       revocations,

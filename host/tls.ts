@@ -34,5 +34,8 @@ export function clientChain(socket: TLSSocket, issuers: readonly X509Certificate
   const chain = presentedChain(socket)
   const [leaf, ...rest] = chain
   if (leaf === undefined || rest.length > 0) return chain
-  return [leaf, ...issuers.filter((issuer) => leaf.checkIssued(issuer))]
+  const signers = new Map(
+    issuers.filter((issuer) => leaf.checkIssued(issuer)).map((each) => [each.fingerprint256, each]),
+  )
+  return [leaf, ...signers.values()]
 }

@@ -5,6 +5,7 @@ import type { Clock } from '../host/clock.js'
 import type { Lifecycle } from '../host/lifecycle.js'
 import type { Log } from '../host/log.js'
 import { MeshError } from '../mesh/errors.js'
+import { isNamed } from '../mesh/revocation.js'
 import { type AgentName, meaningOf, type NamedKind, type SpiffeId } from '../mesh/spiffe-id.js'
 import { checkNoDevRoot, fingerprintOf } from '../mesh/trust-bundle.js'
 import { type Feed, openFeed } from './control/feed-client.js'
@@ -123,6 +124,8 @@ function isOfAnotherMesh({ bundle }: StoredIdentity, { enrolBy, kind, name }: Me
 function whyUnusable({ world, identity }: Opened, now: number): MeshError | undefined {
   const { id, notAfter } = identity.svid
   if (now > notAfter) return new MeshError('SELF_EXPIRED', `the certificate of ${id} has expired`)
-  if (world.selfRevoked) return new MeshError('SELF_REVOKED', `${id} was revoked`)
+  // a withdrawn issuing CA is mended by renewing: the CA knows its own certificates
+  if (isNamed(world.current().revocations, identity.svid))
+    return new MeshError('SELF_REVOKED', `${id} was revoked`)
   return undefined
 }

@@ -10,6 +10,10 @@ export interface TrustBundle {
   readonly trustDomain: TrustDomain
   /** At least one; CA certificates. */
   readonly roots: readonly X509Certificate[]
+  /** Issuing CAs that the domain's CA named, the one that signs now first. Not trusted: only offered to the judge, and shown to peers. */
+  readonly issuing: readonly X509Certificate[]
+  /** New roots signed by old ones, for peers that only know those. */
+  readonly crosses: readonly X509Certificate[]
   /** What was read already, of the roots and below them. */
   readonly authorities: Authorities
 }
@@ -60,7 +64,18 @@ export function parseTrustBundle(trustDomain: TrustDomain, rootsPem: string): Tr
         `the trust bundle of ${trustDomain} holds a certificate that is no CA`,
       )
   }
-  return { trustDomain, roots, authorities: openAuthorities(roots) }
+  return { trustDomain, roots, issuing: [], crosses: [], authorities: openAuthorities(roots) }
+}
+
+/**
+ * The bundle with what goes beside the roots.
+ * @throws MeshError PEER_CERT_MALFORMED
+ */
+export function besideRoots(
+  bundle: TrustBundle,
+  beside: { readonly issuingPem: string; readonly crossPem: string },
+): TrustBundle {
+  return { ...bundle, issuing: splitPem(beside.issuingPem), crosses: splitPem(beside.crossPem) }
 }
 
 /** SHA-256 of the DER, lower-case hex. */
@@ -84,7 +99,12 @@ export function checkNoDevRoot(bundle: TrustBundle): void {
 
 /** The roots as PEM, one after the other. */
 export function bundlePem(bundle: TrustBundle): string {
-  return bundle.roots.map((root) => root.toString()).join('')
+  return joinPem(bundle.roots)
+}
+
+/** Certificates as PEM, one after the other. */
+export function joinPem(certificates: readonly X509Certificate[]): string {
+  return certificates.map((certificate) => certificate.toString()).join('')
 }
 
 function parseDer(der: Buffer): X509Certificate {

@@ -9,7 +9,7 @@ import type { Certificate } from './certificate.js'
 import { MeshError, type MeshErrorCode } from './errors.js'
 import { covers, type Revocations } from './revocation.js'
 import { type Meaning, meaningOf, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.js'
-import { checkKey, hasBothUsages, partyOf, readLeafId, type Svid, svidOf } from './svid.js'
+import { checkKey, hasBothUsages, keyFingerprintOf, partyOf, readLeafId, type Svid, svidOf } from './svid.js'
 import type { TrustBundle } from './trust-bundle.js'
 
 /** Whom a door awaits: one identity, or any of some kinds. */
@@ -75,9 +75,17 @@ export function verifyPeer(question: Question): Svid {
 
   for (const { says } of path) checkValidity(says, svid, now)
   if (!tlsAuthorized) throw untrusted('TLS did not accept it')
-  if (covers(revocations, svid)) throw new PeerRefused('PEER_REVOKED', `${id} was revoked`, partyOf(svid))
+  if (covers(revocations, svid) || isByRevoked(path, revocations))
+    throw new PeerRefused('PEER_REVOKED', `${id} was revoked`, partyOf(svid))
   checkExpected(svid, expected)
   return svid
+}
+
+/** True when any CA of the path is withdrawn: a stolen key may have made itself another below it. */
+function isByRevoked(path: readonly Link[], { issuers }: Revocations): boolean {
+  return (
+    issuers.size > 0 && path.slice(1).some(({ certificate }) => issuers.has(keyFingerprintOf(certificate)))
+  )
 }
 
 const untrusted = (why: string): MeshError =>
@@ -90,7 +98,7 @@ function findPath(
   roots: readonly Link[],
 ): readonly Link[] | undefined {
   const last = path.at(-1) ?? path[0]
-  const root = roots.find((each) => hasSigned(each, last, path.length - 1))
+  const root = roots.find((each) => hasSigned(each, last, authoritiesBelow(path)))
   if (root !== undefined) return [...path, root]
   if (path.length >= MAX_CHAIN - 1) return undefined
   for (const next of pool) {
@@ -100,6 +108,14 @@ function findPath(
     if (found !== undefined) return found
   }
   return undefined
+}
+
+/**
+ * The CAs of a path that count against a root's path length: not its own next key, signed by itself (RFC 5280 §4.2.1.9, §6.1.4 l). Only a root
+ * has that favour: an issuing CA has nobody below it, by whatever name.
+ */
+function authoritiesBelow([, ...authorities]: readonly Link[]): number {
+  return authorities.filter(({ says }) => !says.subjectDer.equals(says.issuerDer)).length
 }
 
 /** True when `signer` is a CA that may have `below` CAs beneath it, and its key signed `subject`. */

@@ -71,12 +71,14 @@ export function holdWorld(holding: HoldingWorld): WorldOwner {
   let current = stored?.world ?? firstWorld(bundle)
   let heard = { wall: stored?.heardAt ?? clock.now(), monotonic: clock.monotonic() }
   let alarmed = false
+  /** What bundle.pem is known to hold. */
+  let bundleSaved = bundlePem(bundle)
 
   const put = (next: WorldState): number => {
     const previous = current
     current = next
     const cut = listeners.reduce((sum, listener) => sum + listener(next.world, previous.world), 0)
-    saveWorld({ ...holding, heardAt: heard.wall }, next, previous)
+    bundleSaved = saveWorld({ ...holding, heardAt: heard.wall, bundleSaved }, next)
     return cut
   }
   const isRevoked = (): boolean => covers(current.world.revocations, credentials.current().svid)
@@ -141,18 +143,25 @@ function loadWorld(state: StateDir, ground: Ground): { world: WorldState; heardA
   }
 }
 
-/** A world that cannot be written down is in force all the same; what is lost is only the next start without a CA. */
+/**
+ * A world that cannot be written down is in force all the same; what is lost is only the next start without a CA. The bundle comes first: an
+ * identity of a new root is asked for only by a world that is here, and must find its root at the next start.
+ * @returns what bundle.pem holds now
+ */
 function saveWorld(
-  { state, log, heardAt }: HoldingWorld & { heardAt: number },
+  { state, log, heardAt, bundleSaved }: HoldingWorld & { heardAt: number; bundleSaved: string },
   next: WorldState,
-  previous: WorldState,
-): void {
+): string {
   const { position, bundles, trustDomain } = next.world
+  const own = bundles.get(trustDomain)
+  let saved = bundleSaved
   try {
+    const wanted = own === undefined ? bundleSaved : bundlePem(own)
+    if (wanted !== bundleSaved) state.write('bundle.pem', wanted)
+    saved = wanted
     state.write('world.json', JSON.stringify({ version: 1, heardAt, position, view: viewOf(next) }))
-    const own = bundles.get(trustDomain)
-    if (own !== undefined && bundles !== previous.world.bundles) state.write('bundle.pem', bundlePem(own))
   } catch (error) {
     log.error('world.not-saved', errorFields(error))
   }
+  return saved
 }

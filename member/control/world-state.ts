@@ -1,12 +1,20 @@
 // Worlds made from what the CA says: a whole view, or changes to the last one. Pure; a change that cannot be understood leaves
 // no half-changed world behind.
 
+import { isDeepStrictEqual } from 'node:util'
 import { MeshError } from '../../mesh/errors.js'
 import { compilePolicy } from '../../mesh/policy/compile.js'
 import { EMPTY_POLICY, type Policy } from '../../mesh/policy/model.js'
-import { revocationsOf, withRestored, withRevoked } from '../../mesh/revocation.js'
+import { revocationsOf, withRestored, withRevoked, withRevokedIssuers } from '../../mesh/revocation.js'
 import type { SpiffeId, TrustDomain } from '../../mesh/spiffe-id.js'
-import { bundlePem, checkNoDevRoot, parseTrustBundle, type TrustBundle } from '../../mesh/trust-bundle.js'
+import {
+  besideRoots,
+  bundlePem,
+  checkNoDevRoot,
+  joinPem,
+  parseTrustBundle,
+  type TrustBundle,
+} from '../../mesh/trust-bundle.js'
 import type { Change, Endpoint, Position, View, WireBundle } from '../../mesh/wire/feed.js'
 import type { World } from './world.js'
 
@@ -50,7 +58,10 @@ export function worldOfView(view: View, position: Position | null, ground: Groun
     world: {
       trustDomain,
       bundles: bundlesOf(view.bundles, ground),
-      revocations: revocationsOf(view.revokedIds, view.revokedSerials),
+      revocations: withRevokedIssuers(
+        revocationsOf(view.revokedIds, view.revokedSerials),
+        view.revokedIssuers,
+      ),
       policy: compilePolicy(view.policy, trustDomain),
       policyVersion: view.policy.version,
       callees: new Set(view.callees),
@@ -66,7 +77,7 @@ export function keepingBundles(next: WorldState, { world: { bundles } }: WorldSt
     next.world.bundles.size === bundles.size &&
     [...next.world.bundles.values()].every((bundle) => {
       const before = bundles.get(bundle.trustDomain)
-      return before !== undefined && bundlePem(before) === bundlePem(bundle)
+      return before !== undefined && isDeepStrictEqual(wireOf(before), wireOf(bundle))
     })
   return isSame ? { ...next, world: { ...next.world, bundles } } : next
 }
@@ -75,12 +86,10 @@ export function keepingBundles(next: WorldState, { world: { bundles } }: WorldSt
 export function viewOf({ world, policy }: WorldState): View {
   return {
     trustDomain: world.trustDomain,
-    bundles: [...world.bundles.values()].map((bundle) => ({
-      trustDomain: bundle.trustDomain,
-      rootsPem: bundlePem(bundle),
-    })),
+    bundles: [...world.bundles.values()].map(wireOf),
     revokedIds: [...world.revocations.ids],
     revokedSerials: [...world.revocations.serials.values()],
+    revokedIssuers: [...world.revocations.issuers],
     policy,
     callees: [...world.callees],
     endpoints: [...world.endpoints.values()].flat(),
@@ -105,6 +114,11 @@ function applyOne({ world, policy }: WorldState, change: Change, ground: Ground)
         policy,
         world: { ...world, revocations: withRevoked(world.revocations, change.ids, change.serials) },
       }
+    case 'revoke-issuers':
+      return {
+        policy,
+        world: { ...world, revocations: withRevokedIssuers(world.revocations, change.issuers) },
+      }
     case 'restore':
       return { policy, world: { ...world, revocations: withRestored(world.revocations, change.id) } }
     case 'policy':
@@ -128,7 +142,7 @@ function applyOne({ world, policy }: WorldState, change: Change, ground: Ground)
 function bundlesOf(wire: readonly WireBundle[], { trustDomain, dev }: Ground): Map<TrustDomain, TrustBundle> {
   const bundles = new Map<TrustDomain, TrustBundle>()
   for (const each of wire) {
-    const bundle = parseTrustBundle(each.trustDomain, each.rootsPem)
+    const bundle = besideRoots(parseTrustBundle(each.trustDomain, each.rootsPem), each)
     if (!dev) checkNoDevRoot(bundle)
     if (bundles.has(bundle.trustDomain))
       throw new MeshError('WIRE_MALFORMED', `the trust bundle of ${bundle.trustDomain} is there twice`)
@@ -138,6 +152,13 @@ function bundlesOf(wire: readonly WireBundle[], { trustDomain, dev }: Ground): M
     throw new MeshError('WIRE_MALFORMED', `the trust bundle of ${trustDomain} itself is missing`)
   return bundles
 }
+
+const wireOf = (bundle: TrustBundle): WireBundle => ({
+  trustDomain: bundle.trustDomain,
+  rootsPem: bundlePem(bundle),
+  issuingPem: joinPem(bundle.issuing),
+  crossPem: joinPem(bundle.crosses),
+})
 
 function endpointsOf(wire: readonly Endpoint[]): Map<SpiffeId, readonly Endpoint[]> {
   const endpoints = new Map<SpiffeId, Endpoint[]>()

@@ -48,8 +48,21 @@ const endpoint = record({
 })
 export type Endpoint = Read<typeof endpoint>
 
-const bundle = record({ trustDomain: word(parseTrustDomain, 255), rootsPem: lines(262_144) })
+const bundle = record({
+  trustDomain: word(parseTrustDomain, 255),
+  rootsPem: lines(262_144),
+  /**
+   * The issuing CAs, the one that signs now first: a member whose leaf is of another renews at once. Never trusted for being here: each
+   * must chain to a root.
+   */
+  issuingPem: withDefault(lines(65_536), ''),
+  /** While a root is replaced: the new one's key, signed by the old one, for outsiders that only know that. */
+  crossPem: withDefault(lines(65_536), ''),
+})
 export type WireBundle = Read<typeof bundle>
+
+/** SHA-256 of SubjectPublicKeyInfos, lower-case hex. */
+const issuers = listOf(text(64), 64)
 
 /**
  * Everything a member's world is made of. `policy`, `callees` and `endpoints` are the slice for this member: its own service; the
@@ -60,6 +73,8 @@ export const READ_VIEW = record({
   bundles: listOf(bundle, 64),
   revokedIds: listOf(word(parseSpiffeId), 100_000),
   revokedSerials: listOf(revokedSerial, 1_000_000),
+  /** Issuing CAs of which no certificate is accepted any more. */
+  revokedIssuers: withDefault(issuers, []),
   policy: READ_POLICY,
   callees: listOf(word(parseSpiffeId), 100_000),
   endpoints: listOf(endpoint, 100_000),
@@ -69,6 +84,8 @@ export type View = Read<typeof READ_VIEW>
 const change = variant('kind', {
   /** Withdraws identities (every certificate of theirs) and single certificates. */
   revoke: record({ ids: listOf(word(parseSpiffeId), 100_000), serials: listOf(revokedSerial, 1_000_000) }),
+  /** Withdraws everything that these issuing CAs signed. */
+  'revoke-issuers': record({ issuers }),
   /** The identity may enrol again; its old certificates stay withdrawn. */
   restore: record({ id: word(parseSpiffeId) }),
   /** Replaces the whole slice. */

@@ -1,5 +1,6 @@
 // The admission of one mutual-TLS connection: into the table first, then before the judge. Nothing the peer sent has been read yet.
 
+import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { clientChain } from '../../host/tls.js'
 import { asMeshError, type MeshError } from '../../mesh/errors.js'
@@ -24,7 +25,7 @@ const NOBODY = { id: null, instance: null, serial: null }
  */
 export function admit(parts: Parts, socket: TLSSocket): Admitted | undefined {
   const connection = parts.connections.register(socket, 'ingress')
-  const chain = clientChain(socket, [parts.credentials.current().issuing])
+  const chain = clientChain(socket, issuingKnown(parts))
   const { bundles, revocations } = parts.world.current()
   try {
     checkStanding(parts.standing())
@@ -42,6 +43,12 @@ export function admit(parts: Parts, socket: TLSSocket): Admitted | undefined {
     turnAway(parts, socket, asMeshError(error))
     return undefined
   }
+}
+
+/** Of peers of this mesh: the CAs that sign now, or did before a rotation. */
+function issuingKnown({ world, credentials }: Parts): X509Certificate[] {
+  const { bundles, trustDomain } = world.current()
+  return [credentials.current().issuing, ...(bundles.get(trustDomain)?.issuing ?? [])]
 }
 
 function turnAway(parts: Parts, socket: TLSSocket, refusal: MeshError): void {

@@ -9,6 +9,7 @@ import { errorFields } from '../../host/log.js'
 import { TLS_FLOOR } from '../../host/tls.js'
 import { MeshError } from '../../mesh/errors.js'
 import { partyOf } from '../../mesh/svid.js'
+import { joinPem } from '../../mesh/trust-bundle.js'
 import { WITNESS_ALPN } from '../../mesh/wire/witness.js'
 import { isIdentityField } from '../call/headers.js'
 import { answerOnSocket, answerProblem } from '../call/problem-answer.js'
@@ -121,11 +122,14 @@ function readAdmitted(server: https.Server, isToBeRead: (socket: TLSSocket) => b
 /** What the door shows and whom it can follow to a root. Also for setSecureContext, which replaces all of it. */
 function identityOf(parts: Parts): TlsOptions {
   const { keyPem, chainPem } = parts.credentials.current()
-  const bundles = [...parts.world.current().bundles.values()]
+  const world = parts.world.current()
+  const bundles = [...world.bundles.values()]
+  // for clients outside that know only the root before this one
+  const crosses = world.bundles.get(world.trustDomain)?.crosses ?? []
   return {
     ...TLS_FLOOR,
     key: keyPem,
-    cert: chainPem,
+    cert: chainPem + joinPem(crosses),
     ca: bundles.flatMap(({ roots }) => roots.map((root) => root.toString())),
   }
 }

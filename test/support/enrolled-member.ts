@@ -72,9 +72,10 @@ export function viewOf(hierarchy: Hierarchy, changes: Partial<View> = {}): View 
   const { trustDomain, rootPem } = hierarchy
   return {
     trustDomain,
-    bundles: [{ trustDomain, rootsPem: rootPem }],
+    bundles: [{ trustDomain, rootsPem: rootPem, issuingPem: '', crossPem: '' }],
     revokedIds: [],
     revokedSerials: [],
+    revokedIssuers: [],
     policy: EMPTY_POLICY,
     callees: [],
     endpoints: [],

@@ -97,9 +97,12 @@ export async function startTestAuthority(options: AuthorityOptions = {}): Promis
   const position = { generation: randomUUID(), epoch: 1 }
   let view: View = {
     trustDomain: hierarchy.trustDomain,
-    bundles: [{ trustDomain: hierarchy.trustDomain, rootsPem: hierarchy.rootPem }],
+    bundles: [
+      { trustDomain: hierarchy.trustDomain, rootsPem: hierarchy.rootPem, issuingPem: '', crossPem: '' },
+    ],
     revokedIds: [],
     revokedSerials: [],
+    revokedIssuers: [],
     policy: EMPTY_POLICY,
     callees: [],
     endpoints: [],

@@ -121,9 +121,12 @@ describe('the feed', () => {
     await acked(2)
     const view = {
       trustDomain: 'acme.internal',
-      bundles: [{ trustDomain: 'acme.internal', rootsPem: ca.hierarchy.rootPem }],
+      bundles: [
+        { trustDomain: 'acme.internal', rootsPem: ca.hierarchy.rootPem, issuingPem: '', crossPem: '' },
+      ],
       revokedIds: [],
       revokedSerials: [],
+      revokedIssuers: [],
       policy: { version: 0, agents: [], services: [] },
       callees: [],
       endpoints: [],
@@ -137,13 +140,16 @@ describe('the feed', () => {
     const member = await open()
     await acked(1)
     const generation = '00000000-0000-4000-8000-000000000000'
-    const bundles = [{ trustDomain: 'acme.internal', rootsPem: ca.hierarchy.rootPem }]
+    const bundles = [
+      { trustDomain: 'acme.internal', rootsPem: ca.hierarchy.rootPem, issuingPem: '', crossPem: '' },
+    ]
     const policy = { version: 0, agents: [], services: [] }
     const view = {
       trustDomain: 'acme.internal',
       bundles,
       revokedIds: [],
       revokedSerials: [],
+      revokedIssuers: [],
       policy,
       callees: [],
       endpoints: [],

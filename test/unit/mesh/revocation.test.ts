@@ -1,5 +1,12 @@
 import { expect, it } from 'vitest'
-import { covers, revocationsOf, withRestored, withRevoked } from '../../../mesh/revocation.js'
+import {
+  covers,
+  isNamed,
+  revocationsOf,
+  withRestored,
+  withRevoked,
+  withRevokedIssuers,
+} from '../../../mesh/revocation.js'
 import { parseSpiffeId } from '../../../mesh/spiffe-id.js'
 
 const PLANNER = parseSpiffeId('spiffe://acme.internal/agent/planner')
@@ -36,4 +43,17 @@ it('adding and restoring give new sets and leave the old ones alone', () => {
 
 it('restoring an identity leaves its single certificates withdrawn', () => {
   expect(covers(withRestored(revocationsOf([PLANNER], [revoked]), PLANNER), svid)).toBe(true)
+})
+
+it('an issuing CA covers whatever its key signed, under any name and serial, and names nobody', () => {
+  const set = withRevokedIssuers(revocationsOf([], []), [svid.issuer])
+  expect(covers(set, svid)).toBe(true)
+  expect(covers(set, { ...svid, id: TICKETS, serial: 'ff' })).toBe(true)
+  expect(covers(set, { ...svid, issuer: 'b'.repeat(64) })).toBe(false)
+  expect(isNamed(set, svid)).toBe(false)
+})
+
+it('a withdrawn issuing CA stays withdrawn, whatever is withdrawn or restored after it', () => {
+  const set = withRevokedIssuers(revocationsOf([], []), [svid.issuer])
+  expect(covers(withRestored(withRevoked(set, [PLANNER], []), PLANNER), svid)).toBe(true)
 })

@@ -1,5 +1,6 @@
 import 'reflect-metadata'
 import { execFileSync } from 'node:child_process'
+import type { X509Certificate } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -21,8 +22,9 @@ import {
 } from '../../../certs-dev/make-certificate.js'
 import { makeWrongLeaves, type WrongLeaf } from '../../../certs-dev/wrong-leaves.js'
 import { MeshError } from '../../../mesh/errors.js'
-import { revocationsOf } from '../../../mesh/revocation.js'
+import { revocationsOf, withRevokedIssuers } from '../../../mesh/revocation.js'
 import { parseSpiffeId } from '../../../mesh/spiffe-id.js'
+import { keyFingerprintOf } from '../../../mesh/svid.js'
 import { parseTrustBundle, splitPem } from '../../../mesh/trust-bundle.js'
 import { PeerRefused, type Question, verifyPeer } from '../../../mesh/verify-peer.js'
 
@@ -258,3 +260,63 @@ describe('the judge', () => {
     expect(refusal(ask(good, { chain, bundles })).code).toBe('PEER_CHAIN_UNTRUSTED')
   })
 })
+
+describe('while a root is replaced', () => {
+  /** The next root of the mesh, under the name of the present one; its key signed by the present one; an issuing CA below it. */
+  const nextRoot = async (): Promise<{ root: Signer; cross: X509Certificate; issuing: Signer }> => {
+    const name = subjectOf(mesh.root.certificate)
+    const about = { trustDomain: mesh.trustDomain, madeAt: mesh.madeAt, pathLength: 1, days: 3650 }
+    const root = await makeCa(name, about)
+    const publicPem = root.certificate.publicKey.export({ type: 'spki', format: 'pem' }).toString()
+    const cross = await makeCa(name, { ...about, signer: mesh.root, publicPem })
+    const issuing = await makeCa(`${name} issuing CA 2`, { ...about, days: 365, pathLength: 0, signer: root })
+    return { root, cross: cross.certificate, issuing }
+  }
+
+  it('accepts a leaf of the new hierarchy by either root, by the old one only with the cross certificate', async () => {
+    const next = await nextRoot()
+    const leaf = await issueLeaf(mesh, ID, { signer: next.issuing })
+    const crossed = [...splitPem(leaf.chainPem), next.cross]
+    const newOnly = parseTrustBundle(mesh.trustDomain, next.root.certificate.toString())
+    expect(verifyPeer(ask(leaf, { chain: crossed })).id).toBe(ID)
+    expect(refusal(ask(leaf)).code).toBe('PEER_CHAIN_UNTRUSTED')
+    const bundles = new Map([[mesh.trustDomain, newOnly]])
+    expect(verifyPeer(ask(leaf, { bundles })).id).toBe(ID)
+    expect(verifyPeer(ask(leaf, { bundles, chain: crossed })).id).toBe(ID)
+    expect(refusal(ask(good, { bundles })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+
+  it('lets an issuing CA have nobody below it, not even under its own name', async () => {
+    const name = subjectOf(mesh.issuing.certificate)
+    const about = { trustDomain: mesh.trustDomain, madeAt: mesh.madeAt, pathLength: 0, days: 100 }
+    const below = await makeCa(name, { ...about, signer: mesh.issuing })
+    const leaf = await issueLeaf(mesh, ID, { signer: below })
+    const chain = [...splitPem(leaf.chainPem), mesh.issuing.certificate]
+    expect(refusal(ask(leaf, { chain })).code).toBe('PEER_CHAIN_UNTRUSTED')
+  })
+})
+
+describe('a withdrawn issuing CA', () => {
+  const withdrawn = (issuer: string) => withRevokedIssuers(revocationsOf([], []), [issuer])
+
+  it('is refused with all it signed, and its peers are not', async () => {
+    const revocations = withdrawn(verifyPeer(ask(good)).issuer)
+    expect(refusal(ask(good, { revocations })).code).toBe('PEER_REVOKED')
+    const issuing = await makeCa('issuing CA 2', {
+      trustDomain: mesh.trustDomain,
+      madeAt: mesh.madeAt,
+      days: 365,
+      pathLength: 0,
+      signer: mesh.root,
+    })
+    const other = await issueLeaf(mesh, ID, { signer: issuing })
+    expect(verifyPeer(ask(other, { revocations })).id).toBe(ID)
+  })
+
+  it('is refused wherever it stands in the path', () => {
+    const revocations = withdrawn(keyFingerprintOf(mesh.root.certificate))
+    expect(refusal(ask(good, { revocations })).code).toBe('PEER_REVOKED')
+  })
+})
+
+const subjectOf = (certificate: X509Certificate): string => certificate.subject.replace(/^CN=/, '')

@@ -6,11 +6,12 @@ import { READ_FROM_MEMBER, readFromCa } from '../../../../mesh/wire/feed.js'
 const position = { generation: 'g', epoch: 4 }
 const view = {
   trustDomain: 'acme.internal',
-  bundles: [{ trustDomain: 'acme.internal', rootsPem: 'PEM\n' }],
+  bundles: [{ trustDomain: 'acme.internal', rootsPem: 'PEM\n', issuingPem: 'PEM\n', crossPem: '' }],
   revokedIds: ['spiffe://acme.internal/agent/x'],
   revokedSerials: [
     { issuer: '0'.repeat(64), serial: '0a', id: 'spiffe://acme.internal/agent/x', expiresAt: 1 },
   ],
+  revokedIssuers: ['1'.repeat(64)],
   policy: {
     version: 3,
     agents: [{ id: 'agent/*', grants: [{ scope: 'a:*', line: 3 }], line: 2 }],
@@ -29,6 +30,13 @@ describe('a frame of the CA', () => {
     { type: 'snapshot', position, sentAt: 1, view },
     { type: 'delta', from: 3, position, sentAt: 1, changes: [{ kind: 'policy', policy: view.policy }] },
     { type: 'delta', from: 3, position, sentAt: 1, changes: [] },
+    {
+      type: 'delta',
+      from: 3,
+      position,
+      sentAt: 1,
+      changes: [{ kind: 'revoke-issuers', issuers: ['1'.repeat(64)] }],
+    },
     { type: 'heartbeat', position, sentAt: 1 },
     { type: 'problem', code: 'ENDPOINT_NOT_ALLOWED', detail: 'x' },
   ])('of type $type is read', (value) => {
