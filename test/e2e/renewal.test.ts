@@ -2,7 +2,6 @@
 
 import { X509Certificate } from 'node:crypto'
 import { appendFileSync, readFileSync } from 'node:fs'
-import http from 'node:http'
 import path from 'node:path'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -18,7 +17,7 @@ import {
 } from '../support/cli-mesh.js'
 import { begin } from '../support/raw-http.js'
 import { readEvents } from '../support/sse.js'
-import { openSteppedClock, type SteppedClock } from '../support/stepped-clock.js'
+import { openSteppedClock, type SteppedClock, wake } from '../support/stepped-clock.js'
 
 const MINUTE = 60_000
 
@@ -60,18 +59,11 @@ const call = async (): Promise<number | string> => {
   }
 }
 
-/** Wakes the CA; what it answers does not matter. */
-const wakeCa = (): Promise<unknown> =>
-  new Promise((resolve) => {
-    http
-      .get({ socketPath: path.join(mesh.home.dir, 'ca/admin.sock'), path: '/', agent: false }, (answer) => {
-        answer.resume().once('close', resolve)
-      })
-      .once('error', resolve)
-  })
-
 /** Every process is awake at every step. */
-const pass = (ms: number): Promise<void> => clock.pass(ms, () => Promise.all([call(), wakeCa()]))
+const pass = (ms: number): Promise<void> => {
+  const socketPath = path.join(mesh.home.dir, 'ca/admin.sock')
+  return clock.pass(ms, () => Promise.all([call(), wake({ socketPath })]))
+}
 
 /** Calls, two at a time, until stopped. */
 const traffic = (): AsyncDisposable & { stop(): Promise<(number | string)[]> } => {

@@ -3,6 +3,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
 
@@ -50,6 +51,15 @@ export function openSteppedClock(): SteppedClock {
     },
     [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }),
   }
+}
+
+/** Gives a process something to do, so that it looks at its clock. What it answers does not matter, nor that it closes. */
+export function wake(door: { readonly port: number } | { readonly socketPath: string }): Promise<void> {
+  return new Promise((resolve) => {
+    http
+      .get({ ...door, path: '/', agent: false }, (answer) => answer.resume().once('close', resolve))
+      .once('error', () => resolve())
+  })
 }
 
 /** Where the loader finds it; `faketime` itself is not used, because it fixes the offset at the start. */
