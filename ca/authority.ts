@@ -5,11 +5,12 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../host/clock.js'
 import type { Log } from '../host/log.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
-import { type AgentName, meaningOf } from '../mesh/spiffe-id.js'
+import { type AgentName, meaningOf, namedId } from '../mesh/spiffe-id.js'
 import { bundlePem, fingerprintOf } from '../mesh/trust-bundle.js'
 import { type Enrolment, formatJoinToken } from '../mesh/wire/enrolment.js'
 import { type Actor, tokenBearer } from './actor.js'
-import { type Csr, parseCsr } from './certificate/csr.js'
+import { CSR_OF_MEMBER, type Csr, csrOfForeignClient, parseCsr } from './certificate/csr.js'
+import { memberNames } from './certificate/profile.js'
 import type { Hierarchy } from './hierarchy.js'
 import { issueMemberLeaf } from './issue.js'
 import { checkMayHold, type Registry } from './registry.js'
@@ -87,7 +88,7 @@ async function enrol(
   const { store, registry, clock } = options
   // The request is read first: a malformed one must not burn the token. Then the token is spent, in one conditional UPDATE, before
   // anything is signed: of any number of replays one gets this far, and a crash after it costs a token, never a second winner.
-  const csr = parseCsr(csrPem)
+  const csr = parseCsr(csrPem, CSR_OF_MEMBER)
   const actor = tokenBearer(source)
   try {
     const member = await store.redeemToken({ kind, name, secretHash: hashOfSecret(secret), now: clock.now() })
@@ -106,7 +107,7 @@ async function enrolLocal(
   { kind, name, instanceId, csrPem }: EnrolQuery,
 ): Promise<Enrolment> {
   const { registry } = options
-  const csr = parseCsr(csrPem)
+  const csr = parseCsr(csrPem, CSR_OF_MEMBER)
   // a collector is the mesh's own furniture; an agent's name is registered on purpose, so that a slip of the keyboard is not a new agent
   const member =
     kind === 'collector'
@@ -120,7 +121,8 @@ async function issueForClient(
   actor: Actor,
   { name, csrPem }: { name: AgentName; csrPem: string },
 ): Promise<Enrolment> {
-  const csr = parseCsr(csrPem)
+  const id = namedId(options.hierarchy.trustDomain, 'agent', name)
+  const csr = parseCsr(csrPem, csrOfForeignClient(memberNames(id), []))
   const { member } = await options.registry.require(actor, { kind: 'agent', name })
   return enrolMember(options, { member, instanceId: randomUUID(), csr, origin: 'issue', actor })
 }
@@ -151,7 +153,7 @@ async function renew(
   { current, csrPem }: { current: Certificate; csrPem: string },
 ): Promise<Enrolment> {
   const { store, registry, clock, log, issued } = options
-  const csr = parseCsr(csrPem)
+  const csr = parseCsr(csrPem, CSR_OF_MEMBER)
   const meaning = meaningOf(current.id)
   if (meaning.kind === 'ca' || meaning.kind === 'foreign')
     throw new MeshError('PEER_KIND_WRONG', `${current.id} does not renew here`)

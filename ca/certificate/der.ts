@@ -1,5 +1,6 @@
-// The few shapes of DER (X.690 §8, §10) that a certificate request has, read from untrusted bytes: definite, shortest lengths,
-// every element inside its parent, nothing after it. Anything else is refused, so no second reader can see something different.
+// DER (X.690 §8, §10) read from untrusted bytes, strictly: definite, shortest lengths, every element inside its parent, nothing after
+// it. Anything else is refused, so no second reader can see something different. It shares no code with der-writer.ts: what one
+// writes, the other checks.
 
 /** One element: its tag octet, its content, and the exact bytes of the whole. */
 export interface Element {
@@ -8,7 +9,21 @@ export interface Element {
   readonly raw: Buffer
 }
 
-export const TAG = { integer: 0x02, bitString: 0x03, oid: 0x06, sequence: 0x30, context0: 0xa0 } as const
+export const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  oid: 0x06,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  sequence: 0x30,
+  set: 0x31,
+  context0: 0xa0,
+  context3: 0xa3,
+} as const
 
 export class NotDer extends Error {}
 
@@ -20,7 +35,7 @@ export function readElements(der: Buffer): Element[] {
   const elements: Element[] = []
   let at = 0
   while (at < der.length) {
-    const element = readElement(der.subarray(at))
+    const element = readElement(der, at)
     elements.push(element)
     at += element.raw.length
   }
@@ -44,17 +59,40 @@ export function readChildren<const T extends readonly number[]>(
   return children as { [K in keyof T]: Element }
 }
 
-function readElement(der: Buffer): Element {
-  const [tag, first] = der
+/**
+ * An object identifier in dots.
+ * @throws NotDer also for arcs beyond 2^49, which nobody has
+ */
+export function readOid({ content }: Element): string {
+  const arcs: number[] = []
+  let arc = 0
+  let isWhole = true
+  for (const octet of content) {
+    if ((isWhole && octet === 0x80) || arc >= 2 ** 42) throw new NotDer('an arc of an object identifier')
+    arc = arc * 128 + (octet & 0x7f)
+    isWhole = octet < 0x80
+    if (!isWhole) continue
+    arcs.push(arc)
+    arc = 0
+  }
+  const [first, ...rest] = arcs
+  if (first === undefined || !isWhole) throw new NotDer('an object identifier')
+  const top = Math.min(2, Math.floor(first / 40))
+  return [top, first - top * 40, ...rest].join('.')
+}
+
+function readElement(der: Buffer, at: number): Element {
+  const tag = der[at]
+  const first = der[at + 1]
   if (tag === undefined || first === undefined) throw new NotDer('cut short')
   if ((tag & 0x1f) === 0x1f) throw new NotDer('a tag of several octets')
   const octets = first < 0x80 ? 0 : first & 0x7f
-  if (first === 0x80 || octets > 3 || der.length < 2 + octets)
-    throw new NotDer('a length that DER does not have')
-  const length = octets === 0 ? first : der.readUIntBE(2, octets)
+  const from = at + 2 + octets
+  if (first === 0x80 || octets > 3 || der.length < from) throw new NotDer('a length that DER does not have')
+  const length = octets === 0 ? first : der.readUIntBE(at + 2, octets)
   if (octets > 0 && length < (octets === 1 ? 0x80 : 2 ** (8 * (octets - 1))))
     throw new NotDer('a length that is not the shortest')
-  const from = 2 + octets
-  if (der.length < from + length) throw new NotDer('longer than what holds it')
-  return { tag, content: der.subarray(from, from + length), raw: der.subarray(0, from + length) }
+  const end = from + length
+  if (der.length < end) throw new NotDer('longer than what holds it')
+  return { tag, content: der.subarray(from, end), raw: der.subarray(at, end) }
 }

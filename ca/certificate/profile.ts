@@ -3,7 +3,7 @@
 
 import { isIP } from 'node:net'
 import { MeshError } from '../../mesh/errors.js'
-import { caId, meaningOf, type SpiffeId, type TrustDomain } from '../../mesh/spiffe-id.js'
+import { caId, type Meaning, meaningOf, type SpiffeId, type TrustDomain } from '../../mesh/spiffe-id.js'
 import { DEV_ROOT_MARK } from '../../mesh/trust-bundle.js'
 
 const DAY_MS = 86_400_000
@@ -62,21 +62,32 @@ export interface MemberProfileQuery {
  * @throws MeshError CA_EXPIRED when the issuer has no life left to give
  */
 export function memberProfile({ id, instanceId, ttlMs, now }: MemberProfileQuery, issuer: Validity): Profile {
-  const meaning = meaningOf(id)
-  if (meaning.kind === 'ca' || meaning.kind === 'foreign')
-    throw new MeshError('CSR_NOT_ALLOWED', `no leaf is issued to ${id}`)
-  const { kind, name } = meaning
+  const { name } = namedMeaning(id)
   return {
     usage: 'leaf',
     subject: [
       { attribute: 'CN', value: name },
       { attribute: 'serialNumber', value: instanceId },
     ],
-    uri: id,
-    dns: [kind === 'agent' ? `${name}.mesh` : `${name}.${kind}.mesh`],
-    ip: [],
+    ...memberNames(id),
     ...lasting(now, ttlMs, issuer),
   }
+}
+
+/**
+ * The subject alternative names of a member's leaf.
+ * @throws MeshError CSR_NOT_ALLOWED for an id that nobody is given
+ */
+export function memberNames(id: SpiffeId): Pick<Profile, 'uri' | 'dns' | 'ip'> {
+  const { kind, name } = namedMeaning(id)
+  return { uri: id, dns: [kind === 'agent' ? `${name}.mesh` : `${name}.${kind}.mesh`], ip: [] }
+}
+
+function namedMeaning(id: SpiffeId): Extract<Meaning, { readonly name: unknown }> {
+  const meaning = meaningOf(id)
+  if (meaning.kind === 'ca' || meaning.kind === 'foreign')
+    throw new MeshError('CSR_NOT_ALLOWED', `no leaf is issued to ${id}`)
+  return meaning
 }
 
 export interface ServerProfileQuery {
@@ -92,7 +103,8 @@ export function serverProfile(
   { trustDomain, hosts, ttlMs, now }: ServerProfileQuery,
   issuer: Validity,
 ): Profile {
-  const places = [...new Set(hosts)].filter((host) => host !== 'localhost')
+  // a zone (`fe80::1%eth0`) has a meaning on this host only, and no certificate can carry it
+  const places = [...new Set(hosts)].filter((host) => host !== 'localhost' && !host.includes('%'))
   return {
     usage: 'leaf',
     subject: [{ attribute: 'CN', value: 'ca' }],

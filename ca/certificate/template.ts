@@ -56,12 +56,13 @@ const KEY_USAGE = { digitalSignature: 0, keyCertSign: 5, crlSign: 6 } as const
 const NAME = { dns: 2, uri: 6, ip: 7 } as const
 
 /** cA is FALSE by default, and what is default is not encoded (X.690 §11.5). */
-const USAGES: Readonly<Record<Profile['usage'], Buffer>> = {
-  leaf: Buffer.concat([
-    critical('2.5.29.19', sequence()),
-    critical('2.5.29.15', namedBits(KEY_USAGE.digitalSignature)),
-    extension(oid('2.5.29.37'), sequence(oid('1.3.6.1.5.5.7.3.2'), oid('1.3.6.1.5.5.7.3.1'))),
-  ]),
+const LEAF_USAGES = [
+  critical('2.5.29.19', sequence()),
+  critical('2.5.29.15', namedBits(KEY_USAGE.digitalSignature)),
+  extension(oid('2.5.29.37'), sequence(oid('1.3.6.1.5.5.7.3.2'), oid('1.3.6.1.5.5.7.3.1'))),
+]
+const USAGES: Readonly<Record<Profile['usage'], readonly Buffer[]>> = {
+  leaf: LEAF_USAGES,
   issuing: authorityUsages(0),
   root: authorityUsages(1),
 }
@@ -79,14 +80,18 @@ export function writeTemplate({ profile, spkiDer, issuer, serial }: Template): B
     explicit(
       3,
       sequence(
-        USAGES[profile.usage],
-        alternativeNames(profile),
-        extension(SUBJECT_KEY_ID, octetString(keyIdOf(spkiDer))),
+        ...extensionsOf(profile.usage, profile, spkiDer),
         ...(issuer.keyId === null ? [] : [extension(AUTHORITY_KEY_ID, sequence(implicit(0, issuer.keyId)))]),
       ),
     ),
   )
 }
+
+/** The extensions that a leaf with these names and this key has whoever signs it, DER each. */
+export const writeLeafExtensions = (
+  names: Pick<Profile, 'uri' | 'dns' | 'ip'>,
+  spkiDer: Uint8Array,
+): readonly Buffer[] => extensionsOf('leaf', names, spkiDer)
 
 /** A certificate, DER, from what was signed and its signature. */
 export const writeCertificate = (tbs: Uint8Array, signature: Uint8Array): Buffer =>
@@ -111,15 +116,23 @@ export function keyIdOf(spkiDer: Uint8Array): Buffer {
     .digest()
 }
 
-function authorityUsages(pathLength: number): Buffer {
-  return Buffer.concat([
+function extensionsOf(
+  usage: Profile['usage'],
+  names: Pick<Profile, 'uri' | 'dns' | 'ip'>,
+  spkiDer: Uint8Array,
+): Buffer[] {
+  return [...USAGES[usage], alternativeNames(names), extension(SUBJECT_KEY_ID, octetString(keyIdOf(spkiDer)))]
+}
+
+function authorityUsages(pathLength: number): Buffer[] {
+  return [
     critical('2.5.29.19', sequence(boolean(true), integer(pathLength))),
     critical('2.5.29.15', namedBits(KEY_USAGE.keyCertSign, KEY_USAGE.crlSign)),
-  ])
+  ]
 }
 
 /** Not critical: every certificate has a subject (RFC 5280 §4.2.1.6). */
-function alternativeNames({ uri, dns, ip }: Profile): Buffer {
+function alternativeNames({ uri, dns, ip }: Pick<Profile, 'uri' | 'dns' | 'ip'>): Buffer {
   return extension(
     SUBJECT_ALTERNATIVE_NAME,
     sequence(

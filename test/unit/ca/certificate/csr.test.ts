@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { parseCsr } from '../../../../ca/certificate/csr.js'
+import { CSR_OF_MEMBER, parseCsr } from '../../../../ca/certificate/csr.js'
 import { makeKeyAndCsr } from '../../../../member/identity/csr.js'
 import { isMeshError, type MeshErrorCode } from '../../../../mesh/errors.js'
 import * as hostile from '../../../support/hostile-csr.js'
 
 function refusal(pem: string): MeshErrorCode | 'accepted' {
   try {
-    parseCsr(pem)
+    parseCsr(pem, CSR_OF_MEMBER)
     return 'accepted'
   } catch (error) {
     if (isMeshError(error)) return error.code
@@ -17,7 +17,7 @@ function refusal(pem: string): MeshErrorCode | 'accepted' {
 describe('parseCsr', () => {
   it('takes the request that a member makes', async () => {
     const { csrPem } = await makeKeyAndCsr({ commonName: 'planner', instanceId: 'x' })
-    const { spkiDer, publicKeyHash } = parseCsr(csrPem)
+    const { spkiDer, publicKeyHash } = parseCsr(csrPem, CSR_OF_MEMBER)
     expect(spkiDer).toHaveLength(91)
     expect(publicKeyHash).toMatch(/^[0-9a-f]{64}$/)
   })
