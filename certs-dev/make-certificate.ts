@@ -6,7 +6,7 @@ import 'reflect-metadata'
 import { createPrivateKey, createPublicKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 
-export type KeyKind = 'P-256' | 'P-384' | 'Ed25519' | 'RSA'
+export type KeyKind = 'P-256' | 'P-384' | 'P-521' | 'Ed25519' | 'RSA'
 
 /** Both PEM: PKCS#8 and SubjectPublicKeyInfo. */
 export interface KeyPair {
@@ -42,6 +42,7 @@ export interface Description {
 const KEYS = {
   'P-256': { name: 'ECDSA', namedCurve: 'P-256' },
   'P-384': { name: 'ECDSA', namedCurve: 'P-384' },
+  'P-521': { name: 'ECDSA', namedCurve: 'P-521' },
   Ed25519: { name: 'Ed25519' },
   RSA: {
     name: 'RSASSA-PKCS1-v1_5',
@@ -140,5 +141,7 @@ async function importKey(keyPem: string): Promise<webcrypto.CryptoKey> {
 function algorithmOf(key: ReturnType<typeof createPrivateKey>): (typeof KEYS)[KeyKind] {
   if (key.asymmetricKeyType === 'rsa') return KEYS.RSA
   if (key.asymmetricKeyType === 'ed25519') return KEYS.Ed25519
-  return key.asymmetricKeyDetails?.namedCurve === 'secp384r1' ? KEYS['P-384'] : KEYS['P-256']
+  const { namedCurve } = key.asymmetricKeyDetails ?? {}
+  if (namedCurve === 'secp521r1') return KEYS['P-521']
+  return namedCurve === 'secp384r1' ? KEYS['P-384'] : KEYS['P-256']
 }

@@ -103,8 +103,7 @@ const RECIPES: readonly Recipe[] = [
   ['ca-as-leaf', 'PEER_IS_CA', (h) => Promise.resolve(caAsLeaf(h))],
   ['self-signed', 'PEER_CHAIN_UNTRUSTED', selfSigned],
   ['issued-by-a-leaf', 'PEER_CHAIN_UNTRUSTED', issuedByLeaf],
-  ['ed25519', 'PEER_KEY_UNSUPPORTED', (h, id) => issueLeaf(h, id, { keyKind: 'Ed25519' })],
-  ['rsa', 'PEER_KEY_UNSUPPORTED', (h, id) => issueLeaf(h, id, { keyKind: 'RSA' })],
+  ['p521', 'PEER_KEY_UNSUPPORTED', (h, id) => issueLeaf(h, id, { keyKind: 'P-521' })],
 ]
 
 /** The issuing CA itself, presented as an identity. */

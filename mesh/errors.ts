@@ -216,15 +216,15 @@ export const ERRORS = {
   },
   CSR_INVALID: bad(
     'the certificate request is malformed or its signature does not verify',
-    'let troth make the request',
+    'let troth make the request, or make a new one: openssl req -new -key KEY.pem -subj / -out REQUEST.pem',
   ),
   CSR_KEY_UNSUPPORTED: bad(
     'the key of the certificate request is of a kind the CA does not sign',
-    'use an ECDSA P-256 key',
+    'make an ECDSA P-256 key: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out KEY.pem',
   ),
   CSR_NOT_ALLOWED: bad(
     'the certificate request asks for something the CA does not grant',
-    'request a plain certificate: the CA sets every field itself',
+    'request a plain certificate, the CA sets every field itself: openssl req -new -key KEY.pem -subj / -out REQUEST.pem',
   ),
   ISSUE_CHECK_FAILED: {
     status: 500,
@@ -356,7 +356,10 @@ export const ERRORS = {
     "the peer's certificate lacks the key usages of an X509-SVID",
     'issue it with troth',
   ),
-  PEER_KEY_UNSUPPORTED: denied("the peer's key is neither ECDSA P-256 nor P-384", 'issue it with troth'),
+  PEER_KEY_UNSUPPORTED: denied(
+    "the peer's key is not ECDSA P-256 or P-384, nor of a kind that foreign clients may have",
+    'issue it with troth',
+  ),
   PEER_IS_CA: denied('the peer showed a CA certificate as its identity', 'issue a leaf with troth'),
   PEER_TRUST_DOMAIN: denied(
     'the peer belongs to a trust domain that is not trusted here',

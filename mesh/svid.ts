@@ -24,6 +24,8 @@ export interface Svid {
 }
 
 const CURVES = new Set(['prime256v1', 'secp384r1'])
+const FOREIGN_KEYS = new Set(['ed25519', 'rsa'])
+const RSA_BITS = { least: 2048, most: 4096 } as const
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2'
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -59,7 +61,7 @@ export function svidOf(leaf: X509Certificate, certificate: Certificate, issuing:
  * @throws MeshError PEER_KEY_UNSUPPORTED | PEER_IS_CA | PEER_SAN_INVALID | PEER_USAGE_INVALID
  */
 export function readLeafId(leaf: X509Certificate, certificate: Certificate): SpiffeId {
-  checkKey(leaf)
+  checkLeafKey(leaf)
   if (certificate.isCa || leaf.ca)
     throw new MeshError('PEER_IS_CA', 'the peer showed a CA certificate as its identity')
   const id = readOneId(certificate.uris)
@@ -68,19 +70,41 @@ export function readLeafId(leaf: X509Certificate, certificate: Certificate): Spi
 }
 
 /**
- * ECDSA on P-256 or P-384.
+ * The key of a CA: ECDSA on P-256 or P-384.
  * @throws MeshError PEER_KEY_UNSUPPORTED
  */
 export function checkKey(certificate: X509Certificate): void {
-  let kind: string
-  try {
-    const { asymmetricKeyType, asymmetricKeyDetails } = certificate.publicKey
-    kind = asymmetricKeyDetails?.namedCurve ?? asymmetricKeyType ?? 'unknown'
-  } catch {
-    kind = 'unknown'
-  }
+  const kind = kindOfKey(certificate)
   if (!CURVES.has(kind))
     throw new MeshError('PEER_KEY_UNSUPPORTED', `a key of kind ${kind} is neither ECDSA P-256 nor P-384`)
+}
+
+/**
+ * The key of a leaf: as a CA's, or what the CA gives to foreign clients besides: Ed25519, RSA from 2048 to 4096 bits with
+ * exponent 65537. Sidecars never have those, but a foreign client calls agents like anybody.
+ */
+function checkLeafKey(leaf: X509Certificate): void {
+  const kind = kindOfKey(leaf)
+  if (!CURVES.has(kind) && !FOREIGN_KEYS.has(kind))
+    throw new MeshError(
+      'PEER_KEY_UNSUPPORTED',
+      `a key of kind ${kind} is not ECDSA P-256 or P-384, Ed25519, or RSA from 2048 to 4096 bits`,
+    )
+}
+
+/** Curve, or `ed25519`, or `rsa` for one as it should be; else words for messages that are in neither set. */
+function kindOfKey(certificate: X509Certificate): string {
+  try {
+    const { asymmetricKeyType = 'unknown', asymmetricKeyDetails: details = {} } = certificate.publicKey
+    if (asymmetricKeyType !== 'rsa') return details.namedCurve ?? asymmetricKeyType
+    const { modulusLength = 0, publicExponent = 0n } = details
+    const isSized = modulusLength >= RSA_BITS.least && modulusLength <= RSA_BITS.most
+    return isSized && publicExponent === 65_537n
+      ? 'rsa'
+      : `rsa (${modulusLength} bits, exponent ${publicExponent.toString()})`
+  } catch {
+    return 'unknown'
+  }
 }
 
 /** True when the extended key usages allow both ends of mutual TLS. */

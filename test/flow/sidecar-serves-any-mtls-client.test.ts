@@ -1,13 +1,18 @@
 import https from 'node:https'
 import { describe, expect, it } from 'vitest'
 import { issueLeaf } from '../../certs-dev/hierarchy.js'
+import type { KeyKind } from '../../certs-dev/make-certificate.js'
 import { newCallId } from '../../sidecar/call/call-id.js'
 import { type Answer, codeOf, connectTls, problemIn, sendRaw, whole } from '../support/raw-http.js'
 import { startApp } from '../support/sse.js'
 import { identityOf, startMesh, type TestMesh, type TestSidecar } from '../support/start-mesh.js'
 
-async function openClient(mesh: TestMesh, callee: TestSidecar, name: string) {
-  const { keyPem, chainPem } = identityOf(await issueLeaf(mesh.hierarchy, mesh.id(name)))
+async function openClient(
+  mesh: TestMesh,
+  callee: TestSidecar,
+  { name, keyKind = 'P-256' }: { name: string; keyKind?: KeyKind },
+) {
+  const { keyPem, chainPem } = identityOf(await issueLeaf(mesh.hierarchy, mesh.id(name), { keyKind }))
   const agent = new https.Agent({
     keepAlive: true,
     key: keyPem,
@@ -35,7 +40,7 @@ describe('a client with a certificate and no sidecar', () => {
     await using app = await startApp()
     await using mesh = await startMesh()
     const tickets = await mesh.start('tickets', { app: app.place })
-    using client = await openClient(mesh, tickets, 'planner')
+    using client = await openClient(mesh, tickets, { name: 'planner' })
     const answer = await client.get('/tickets/1', { host: 'whatever.example:1' })
     expect(answer.status).toBe(200)
     expect(app.seen[0]?.headers['x-troth-caller']).toBe('spiffe://flow.test/agent/planner')
@@ -44,11 +49,20 @@ describe('a client with a certificate and no sidecar', () => {
     expect(await tickets.records.decision()).toMatchObject({ callerKind: 'foreign', decision: 'permit' })
   })
 
+  it.each(['RSA', 'Ed25519', 'P-384'] as const)('is served with a key of kind %s', async (keyKind) => {
+    await using app = await startApp()
+    await using mesh = await startMesh()
+    const tickets = await mesh.start('tickets', { app: app.place })
+    using client = await openClient(mesh, tickets, { name: 'planner', keyKind })
+    expect((await client.get('/tickets/1')).status).toBe(200)
+    expect(app.seen[0]?.headers['x-troth-caller']).toBe('spiffe://flow.test/agent/planner')
+  })
+
   it('is denied what the policy does not grant', async () => {
     await using app = await startApp()
     await using mesh = await startMesh()
     const tickets = await mesh.start('tickets', { app: app.place })
-    using client = await openClient(mesh, tickets, 'stranger')
+    using client = await openClient(mesh, tickets, { name: 'stranger' })
     const answer = await client.get('/tickets/1')
     expect([answer.status, problemIn(answer).code]).toEqual([403, 'POLICY_SCOPE_MISSING'])
   })
@@ -57,7 +71,7 @@ describe('a client with a certificate and no sidecar', () => {
     await using app = await startApp()
     await using mesh = await startMesh()
     const tickets = await mesh.start('tickets', { app: app.place })
-    using client = await openClient(mesh, tickets, 'planner')
+    using client = await openClient(mesh, tickets, { name: 'planner' })
     const claim = { 'troth-call': `v=1; id=${newCallId(Date.now())}; sent=1` }
     expect((await client.get('/tickets/1', claim)).status).toBe(200)
     const again = await client.get('/tickets/1', claim)

@@ -1,6 +1,6 @@
 import 'reflect-metadata'
 import { execFileSync } from 'node:child_process'
-import type { X509Certificate } from 'node:crypto'
+import { generateKeyPairSync, type X509Certificate } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -84,6 +84,24 @@ describe('a right leaf', () => {
 
   it('is accepted with a P-384 key', async () => {
     expect(verifyPeer(ask(await issueLeaf(mesh, ID, { keyKind: 'P-384' }))).id).toBe(ID)
+  })
+
+  it('takes a leaf of a foreign client with an Ed25519 key, or an RSA key of a fair size', async () => {
+    for (const keyKind of ['Ed25519', 'RSA'] as const)
+      expect(verifyPeer(ask(await issueLeaf(mesh, ID, { keyKind }))).id).toBe(ID)
+  })
+
+  it.each([
+    ['an RSA key of 1024 bits', () => generateKeyPairSync('rsa', { modulusLength: 1024 })],
+    ['an RSA key of 2047 bits', () => generateKeyPairSync('rsa', { modulusLength: 2047 })],
+    [
+      'an RSA key of exponent 3',
+      () => generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 }),
+    ],
+    ['an Ed448 key', () => generateKeyPairSync('ed448')],
+  ])('refuses a leaf with %s', async (_what, make) => {
+    const publicPem = make().publicKey.export({ type: 'spki', format: 'pem' }).toString()
+    expect(refusal(ask(await issueLeaf(mesh, ID, { publicPem }))).code).toBe('PEER_KEY_UNSUPPORTED')
   })
 
   it('passes openssl verify -x509_strict as client and as server', () => {
@@ -210,9 +228,9 @@ describe('the judge', () => {
     expect(refusal(ask(leaf, { chain })).code).toBe('PEER_CHAIN_UNTRUSTED')
   })
 
-  it('refuses an issuing CA whose key is not ECDSA', async () => {
+  it.each(['RSA', 'Ed25519', 'P-521'] as const)('refuses an issuing CA whose key is %s', async (keyKind) => {
     const made = { trustDomain: mesh.trustDomain, madeAt: mesh.madeAt, days: 1, pathLength: 0 }
-    const issuing = await makeCa('rsa', { ...made, signer: mesh.root, keyKind: 'RSA' })
+    const issuing = await makeCa('odd', { ...made, signer: mesh.root, keyKind })
     expect(refusal(ask(await issueLeaf(mesh, ID, { signer: issuing }))).code).toBe('PEER_CHAIN_UNTRUSTED')
   })
 
