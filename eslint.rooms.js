@@ -68,12 +68,14 @@ export const ROOMS = [
   { room: 'collector', may: ['mesh', 'host', 'member', 'collector'] },
   {
     room: 'cli',
-    // a program by its main.ts; of the member room only where state lies and how keys for foreign clients are made
+    // a program by its main.ts; the CA also by what is done to it while it does not serve; of the member room only where state lies and how keys for foreign clients are made
     may: [
       'mesh',
       'host',
       'cli',
       'ca/main.ts',
+      'ca/init.ts',
+      'ca/recovery',
       'sidecar/main.ts',
       'collector/main.ts',
       'member/identity/csr.ts',

@@ -10,8 +10,7 @@ import { keyFingerprintOf } from '../mesh/svid.js'
 import { isDevRoot, parseTrustBundle, splitPem, type TrustBundle } from '../mesh/trust-bundle.js'
 import { issuingProfile, rootProfile } from './certificate/profile.js'
 import { openSigner, type Signer, signCertificate, signRoot } from './certificate/sign.js'
-import { signingKeyOf } from './certificate/signing-key.js'
-import { newKeyPair, readKey, writeKey } from './key-store.js'
+import type { KeyStore } from './keys/key-store.js'
 
 /** One CA that signs leaves, with all that a signature needs: taken once for each leaf, because a rotation may come in between. */
 export interface IssuingCa {
@@ -40,32 +39,27 @@ export interface NewHierarchy {
   readonly dir: string
   readonly trustDomain: TrustDomain
   readonly dev: boolean
-  readonly passphrases: { readonly root: string; readonly issuing: string }
+  readonly keys: KeyStore
   readonly now: number
 }
 
 const FILES = {
   root: 'root.pem',
-  rootKey: 'root.key.pem',
   issuing: 'issuing.pem',
-  issuingKey: 'issuing.key.pem',
 } as const
 
 /** Makes both CAs and writes them into `dir`, which must be private and new. */
 export async function createHierarchy(
   options: NewHierarchy,
 ): Promise<{ root: X509Certificate; issuing: X509Certificate }> {
-  const { dir, trustDomain, dev, passphrases, now } = options
+  const { dir, trustDomain, dev, keys, now } = options
   const query = { trustDomain, dev, nonce: randomBytes(4).toString('hex'), now }
-  const rootPair = newKeyPair()
-  const issuingPair = newKeyPair()
   const profile = rootProfile(query)
-  const rootKey = signingKeyOf(rootPair.privateKey)
+  const rootKey = await keys.create('root')
   const root = await signRoot(profile, rootKey)
   const signer = await openSigner(root, rootKey)
-  const issuing = await signCertificate(issuingProfile(query, profile), issuingPair.spkiDer, signer)
-  writeKey(path.join(dir, FILES.rootKey), rootPair.privateKey, passphrases.root)
-  writeKey(path.join(dir, FILES.issuingKey), issuingPair.privateKey, passphrases.issuing)
+  const { spkiDer } = await keys.create('issuing')
+  const issuing = await signCertificate(issuingProfile(query, profile), spkiDer, signer)
   writeFileAtomic(path.join(dir, FILES.root), root.toString(), 0o644)
   writeFileAtomic(path.join(dir, FILES.issuing), issuing.toString(), 0o644)
   return { root, issuing }
@@ -74,26 +68,24 @@ export async function createHierarchy(
 export interface StoredHierarchy {
   readonly dir: string
   readonly trustDomain: TrustDomain
-  /** Opens the issuing key. */
-  readonly passphrase: string
+  readonly keys: KeyStore
   readonly dev: boolean
   readonly now: number
 }
 
 /**
  * Loads what init made and checks that it belongs together.
- * @throws MeshError CONFIG_MISSING | STATE_UNREADABLE | DEV_ROOT | CA_EXPIRED | PASSPHRASE_WRONG | STATE_PERMISSIONS
+ * @throws MeshError CONFIG_MISSING | STATE_UNREADABLE | DEV_ROOT | CA_EXPIRED, and those of opening a key
  */
 export async function openHierarchy(options: StoredHierarchy): Promise<Hierarchy> {
-  const { dir, trustDomain, passphrase, dev, now } = options
+  const { dir, trustDomain, keys, dev, now } = options
   const root = readOne(path.join(dir, FILES.root))
   const issuing = readOne(path.join(dir, FILES.issuing))
   if (isDevRoot(root) && !dev)
     throw new MeshError('DEV_ROOT', `${path.join(dir, FILES.root)} is a development root`)
   checkAuthority(root, root, { file: FILES.root, trustDomain, now })
   checkAuthority(issuing, root, { file: FILES.issuing, trustDomain, now })
-  const key = signingKeyOf(readKey(path.join(dir, FILES.issuingKey), passphrase))
-  const signer = await openSigner(issuing, key)
+  const signer = await openSigner(issuing, await keys.open('issuing'))
   const bundle = parseTrustBundle(trustDomain, root.toString())
   const only: IssuingCa = { issuing, issuer: keyFingerprintOf(issuing), signer, root }
   return { trustDomain, roots: [root], bundle, issuers: [only], current: () => only }

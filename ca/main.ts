@@ -1,18 +1,15 @@
-// The CA program: `init` makes a home's CA once, `serve` runs it. Both are libraries to the CLI; signals, prompts and output
-// are not known here.
+// The CA program: `serve` runs the CA of a home. A library to the CLI; signals, prompts and output are not known here.
 
-import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, rmSync, statSync } from 'node:fs'
 import type { RequestListener } from 'node:http'
 import path from 'node:path'
 import type { Clock } from '../host/clock.js'
-import { lockDir, makePrivateDir, writeSecret } from '../host/files.js'
+import { lockDir } from '../host/files.js'
 import { openHealthDoor } from '../host/health-door.js'
 import { closeServer, createHttpServer, listen } from '../host/http-server.js'
 import type { Lifecycle } from '../host/lifecycle.js'
 import { errorFields, type Log } from '../host/log.js'
 import { MeshError } from '../mesh/errors.js'
-import type { TrustDomain } from '../mesh/spiffe-id.js'
-import { fingerprintOf } from '../mesh/trust-bundle.js'
 import { openAcknowledgements } from './acknowledgements.js'
 import { adminListener } from './admin-api.js'
 import { openAuthority } from './authority.js'
@@ -20,66 +17,16 @@ import { type Closers, openClosers } from './closers.js'
 import { memberDoor, publicDoor } from './doors-api.js'
 import { openEndpoints } from './endpoints.js'
 import { type Feed, openFeed } from './feed.js'
-import { createHierarchy, type Hierarchy, openHierarchy } from './hierarchy.js'
+import { type Hierarchy, openHierarchy } from './hierarchy.js'
+import { openKeyStore } from './keys/key-store.js'
 import { type CaMetrics, openCaMetrics } from './metrics.js'
-import { formatPlace, parseHost } from './place.js'
+import { formatPlace } from './place.js'
 import { openRegistry, type Registry } from './registry.js'
 import { openServedDoor } from './served-door.js'
 import type { CaStore, Certificate } from './store/model.js'
-import { createCaStore, openCaStore } from './store.js'
+import { openCaStore } from './store.js'
 import { openTryLimit } from './try-limit.js'
 import { type CaWorld, openCaWorld } from './world.js'
-
-export interface InitOptions {
-  readonly home: string
-  readonly trustDomain: TrustDomain
-  /** Host that tokens and the server certificate carry. */
-  readonly address: string
-  readonly dev: boolean
-  readonly passphrases: { readonly root: string; readonly issuing: string }
-  readonly clock: Clock
-}
-
-export interface InitedCa {
-  /** `<home>/ca` */
-  readonly dir: string
-  /** SHA-256 of the root's DER, lower-case hex. */
-  readonly rootFingerprint: string
-  /** Instants, ms since epoch. */
-  readonly rootNotAfter: number
-  readonly issuingNotAfter: number
-}
-
-/**
- * Makes the CA of a home: `<home>/ca/{root,issuing}.{pem,key.pem}`, `ca.db`, and with dev also `passphrase` (of the issuing key).
- * All or nothing: it is built aside and moved into place.
- * @throws MeshError CONFIG_EXISTS | CONFIG_INVALID | PASSPHRASE_MISSING
- */
-export async function initCa(options: InitOptions): Promise<InitedCa> {
-  const { home, trustDomain, dev, passphrases, clock } = options
-  const address = parseHost(options.address)
-  const dir = path.join(home, 'ca')
-  if (existsSync(dir) && readdirSync(dir).length > 0)
-    throw new MeshError('CONFIG_EXISTS', `${dir} exists already`)
-  makePrivateDir(home)
-  const aside = mkdtempSync(path.join(home, 'ca.new-'))
-  try {
-    const now = clock.now()
-    const { root, issuing } = await createHierarchy({ dir: aside, trustDomain, dev, passphrases, now })
-    createCaStore(path.join(aside, 'ca.db'), { trustDomain, address })
-    if (dev) writeSecret(path.join(aside, 'passphrase'), `${passphrases.issuing}\n`)
-    renameSync(aside, dir)
-    return {
-      dir,
-      rootFingerprint: fingerprintOf(root),
-      rootNotAfter: Date.parse(root.validTo),
-      issuingNotAfter: Date.parse(issuing.validTo),
-    }
-  } catch (error) {
-    rmSync(aside, { recursive: true, force: true })
-    throw error
-  }
-}
 
 export interface CaOptions {
   readonly home: string
@@ -89,7 +36,7 @@ export interface CaOptions {
   readonly port: number
   /** Loopback TCP port for health and metrics; null: none. */
   readonly adminPort: number | null
-  /** Opens the issuing key. */
+  /** Opens the issuing key: a passphrase, or the PIN of its token. */
   readonly passphrase: string
   readonly dev: boolean
   /** Life of a leaf unless its agent has its own. */
@@ -208,7 +155,10 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   const store = openCaStore(path.join(dir, 'ca.db'))
   closers.add(() => store.close())
   const { trustDomain } = await store.mesh()
-  const hierarchy = await openHierarchy({ dir, trustDomain, passphrase, dev, now: clock.now() })
+  // the root's key stays shut here
+  const keys = await openKeyStore({ dir, secrets: { root: null, issuing: passphrase }, dev })
+  closers.add(() => keys.close())
+  const hierarchy = await openHierarchy({ dir, trustDomain, keys, dev, now: clock.now() })
   const world = await openCaWorld(store, hierarchy.bundle)
   const acknowledgements = openAcknowledgements(clock)
   const failed = (error: unknown): void => log.error('ca.failed', errorFields(error))

@@ -10,7 +10,7 @@ import { serverProfile } from './certificate/profile.js'
 import type { ServerIdentity } from './door.js'
 import type { Hierarchy } from './hierarchy.js'
 import { recordOf, signLeaf } from './issue.js'
-import { newKeyPair } from './key-store.js'
+import { newKeyPair } from './keys/key-pair.js'
 import type { CaStore } from './store/model.js'
 
 const LIFE_MS = 86_400_000

@@ -14,6 +14,11 @@ import { integer, octetString, oid, sequence } from '../certificate/der-writer.j
  */
 export const SCRYPT = { N: 2 ** 14, r: 8, p: 5 } as const
 
+/** For a dev home: its passphrase lies beside the key, so work would only cost its own starts. */
+export const SCRYPT_DEV = { N: 2 ** 10, r: 8, p: 1 } as const
+
+export type ScryptCost = typeof SCRYPT | typeof SCRYPT_DEV
+
 const SCRYPT_MAX = { N: 2 ** 14, r: 8, p: 16 } as const
 const SCRYPT_MAX_BYTES = 32 * 1024 * 1024
 const PBKDF2_ITERATIONS = { min: 1000, max: 2_000_000 } as const
@@ -39,15 +44,15 @@ const deriveScrypt = promisify<string, Buffer, number, object, Buffer>(scrypt)
 const derivePbkdf2 = promisify(pbkdf2)
 
 /** @returns PEM, `ENCRYPTED PRIVATE KEY` */
-export async function encryptKey(pkcs8Der: Buffer, passphrase: string): Promise<string> {
+export async function encryptKey(pkcs8Der: Buffer, passphrase: string, cost: ScryptCost): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
   const iv = randomBytes(IV_BYTES)
-  const key = await deriveScrypt(passphrase, salt, KEY_BYTES, { ...SCRYPT, maxmem: SCRYPT_MAX_BYTES })
+  const key = await deriveScrypt(passphrase, salt, KEY_BYTES, { ...cost, maxmem: SCRYPT_MAX_BYTES })
   const cipher = createCipheriv(CIPHER, key, iv)
   const encrypted = Buffer.concat([cipher.update(pkcs8Der), cipher.final()])
   const kdf = sequence(
     OID.scrypt,
-    sequence(octetString(salt), integer(SCRYPT.N), integer(SCRYPT.r), integer(SCRYPT.p)),
+    sequence(octetString(salt), integer(cost.N), integer(cost.r), integer(cost.p)),
   )
   const scheme = sequence(OID.pbes2, sequence(kdf, sequence(OID.aes256Cbc, octetString(iv))))
   const lines =

@@ -7,15 +7,16 @@ import path from 'node:path'
 import { readSecret, writeSecret } from '../../host/files.js'
 import { MeshError } from '../../mesh/errors.js'
 import { type SigningKey, signingKeyOf } from '../certificate/signing-key.js'
-import { decryptKey, encryptKey } from './encrypted-key.js'
-import type { KeyLabel, KeySecrets, KeyStore } from './key-store.js'
+import { decryptKey, encryptKey, SCRYPT, SCRYPT_DEV, type ScryptCost } from './encrypted-key.js'
+import type { KeyLabel, KeyPlace, KeySecrets, KeyStore } from './key-store.js'
 
 const LABEL = /^(root|issuing)(-[0-9a-f]{1,40})?$/
 const FILE = /^((root|issuing)(-[0-9a-f]{1,40})?)\.key\.pem$/
 
-export function openFileKeys(dir: string, secrets: KeySecrets): KeyStore {
+export function openFileKeys({ dir, secrets, dev }: KeyPlace): KeyStore {
+  const cost = dev ? SCRYPT_DEV : SCRYPT
   return {
-    create: async (label) => await create(fileOf(dir, label), secretFor(label, secrets)),
+    create: async (label) => await create(fileOf(dir, label), secretFor(label, secrets), cost),
     open: async (label) => {
       const file = fileOf(dir, label)
       if (!existsSync(file)) throw absent(label, file)
@@ -51,15 +52,15 @@ export async function openKeyFile(file: string, passphrase: string | null): Prom
   const { pkcs8Der, kdf } = await decryptKey(pem, passphrase, file)
   const key = readPkcs8(pkcs8Der, file)
   const signing = signingKeyOf(key)
-  if (kdf === 'pbkdf2') writeSecret(file, await encryptKey(pkcs8Der, passphrase))
+  if (kdf === 'pbkdf2') writeSecret(file, await encryptKey(pkcs8Der, passphrase, SCRYPT))
   return signing
 }
 
-async function create(file: string, passphrase: string | null): Promise<SigningKey> {
+async function create(file: string, passphrase: string | null, cost: ScryptCost): Promise<SigningKey> {
   if (existsSync(file)) throw new MeshError('CA_KEY_EXISTS', `${file} exists already`)
   if (passphrase === null || passphrase === '') throw notGiven(file)
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  writeSecret(file, await encryptKey(privateKey.export({ format: 'der', type: 'pkcs8' }), passphrase))
+  writeSecret(file, await encryptKey(privateKey.export({ format: 'der', type: 'pkcs8' }), passphrase, cost))
   return signingKeyOf(privateKey)
 }
 

@@ -21,13 +21,8 @@ const READ_CHOICE = record({
 /** Null: all keys are encrypted files. */
 export type KeyChoice = Omit<Read<typeof READ_CHOICE>, 'version'> | null
 
-export interface Tokens {
-  readonly module: string
-  readonly issuingToken: string
-  readonly rootToken: string | null
-}
-
-export const onTokens = (tokens: Tokens): KeyChoice => ({
+/** A choice with a prefix of its own. */
+export const onTokens = (tokens: Omit<NonNullable<KeyChoice>, 'prefix'>): KeyChoice => ({
   ...tokens,
   prefix: `troth-${randomBytes(4).toString('hex')}`,
 })

@@ -39,14 +39,17 @@ export interface KeyPlace {
   /** `<home>/ca`, or what is to become it. */
   readonly dir: string
   readonly secrets: KeySecrets
+  /** A development home: keys in files are encrypted with less work. */
+  readonly dev: boolean
 }
 
 /**
  * The keys of a CA's directory. Nobody is asked for anything before a key is opened.
  * @throws MeshError STATE_UNREADABLE | PKCS11_UNAVAILABLE | PKCS11_MODULE_MISSING | PKCS11_TOKEN_MISSING
  */
-export async function openKeyStore({ dir, secrets }: KeyPlace): Promise<KeyStore> {
-  const files = openFileKeys(dir, secrets)
+export async function openKeyStore(place: KeyPlace): Promise<KeyStore> {
+  const { dir, secrets } = place
+  const files = openFileKeys(place)
   const choice = readKeyChoice(dir)
   if (choice === null) return files
   const { module, prefix, issuingToken, rootToken } = choice

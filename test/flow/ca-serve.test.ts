@@ -2,7 +2,8 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type CaOptions, initCa, type RunningCa, serveCa } from '../../ca/main.js'
+import { initCa } from '../../ca/init.js'
+import { type CaOptions, type RunningCa, serveCa } from '../../ca/main.js'
 import { systemClock } from '../../host/clock.js'
 import { openLifecycle } from '../../host/lifecycle.js'
 import { READ_CAN_ANSWER, READ_STATUS } from '../../mesh/wire/admin.js'
@@ -33,6 +34,7 @@ const init = (home: string, dev = true): ReturnType<typeof initCa> =>
     address: '127.0.0.1',
     dev,
     passphrases: PASSPHRASES,
+    tokens: null,
     clock: systemClock,
   })
 
@@ -66,6 +68,7 @@ describe('init', () => {
           address: '127.0.0.1',
           dev: false,
           passphrases,
+          tokens: null,
           clock: systemClock,
         }),
       ).rejects.toEqual(code('PASSPHRASE_MISSING'))
@@ -126,7 +129,7 @@ describe('serve', () => {
         ['issuing.pem', () => Buffer.alloc(0), 'STATE_UNREADABLE'],
         ['issuing.pem', (whole) => whole.subarray(0, 300), 'STATE_UNREADABLE'],
         ['issuing.key.pem', (whole) => whole.subarray(0, 100), 'STATE_UNREADABLE'],
-        ['issuing.key.pem', () => null, 'CONFIG_MISSING'],
+        ['issuing.key.pem', () => null, 'CA_KEY_MISSING'],
       ]
       for (const [name, damage, wanted] of damages) {
         const file = path.join(dir, name)

@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
 import { WebSocket } from 'ws'
-import { initCa, type RunningCa, serveCa } from '../../ca/main.js'
+import { initCa } from '../../ca/init.js'
+import { type RunningCa, serveCa } from '../../ca/main.js'
 import { type Clock, systemClock } from '../../host/clock.js'
 import { openLifecycle } from '../../host/lifecycle.js'
 import { TLS_FLOOR } from '../../host/tls.js'
@@ -98,6 +99,7 @@ export async function startCa(options: { clock?: Clock; leafTtlMs?: number } = {
     address: '127.0.0.1',
     dev: true,
     passphrases: PASSPHRASES,
+    tokens: null,
     clock,
   })
   const serve = (port: number): Promise<RunningCa> =>

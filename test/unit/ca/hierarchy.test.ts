@@ -2,7 +2,7 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { createHierarchy, openHierarchy, type StoredHierarchy } from '../../../ca/hierarchy.js'
-import { readKey } from '../../../ca/key-store.js'
+import { openKeyStore } from '../../../ca/keys/key-store.js'
 import { parseTrustDomain } from '../../../mesh/spiffe-id.js'
 import { scratchDir } from '../../support/audit-records.js'
 
@@ -11,22 +11,30 @@ const passphrases = { root: 'root words', issuing: 'issuing words' }
 const now = Date.now()
 const YEAR = 365 * 86_400_000
 
-const create = (dir: string, dev = false): ReturnType<typeof createHierarchy> =>
-  createHierarchy({ dir, trustDomain, dev, passphrases, now })
-const open = (dir: string, changes: Partial<StoredHierarchy> = {}): ReturnType<typeof openHierarchy> =>
-  openHierarchy({ dir, trustDomain, passphrase: passphrases.issuing, dev: false, now, ...changes })
+const create = async (dir: string, dev = false): ReturnType<typeof createHierarchy> => {
+  const keys = await openKeyStore({ dir, secrets: passphrases, dev: true })
+  return createHierarchy({ dir, trustDomain, dev, keys, now })
+}
+const open = async (
+  dir: string,
+  { passphrase = passphrases.issuing, ...changes }: Partial<StoredHierarchy> & { passphrase?: string } = {},
+): ReturnType<typeof openHierarchy> => {
+  const keys = await openKeyStore({ dir, secrets: { root: null, issuing: passphrase }, dev: true })
+  return openHierarchy({ dir, trustDomain, keys, dev: false, now, ...changes })
+}
 const code = (name: string): unknown => expect.objectContaining({ code: name })
 
 describe('the hierarchy of a home', () => {
   it('opens with the issuing passphrase; the root key has its own', async () => {
     using scratch = scratchDir()
     await create(scratch.dir)
-    const { bundle, current } = await open(scratch.dir)
+    const { bundle, issuers } = await open(scratch.dir)
     expect(bundle.roots).toHaveLength(1)
-    expect(current().issuer).toMatch(/^[0-9a-f]{64}$/)
-    const rootKey = path.join(scratch.dir, 'root.key.pem')
-    expect(() => readKey(rootKey, passphrases.issuing)).toThrow(code('PASSPHRASE_WRONG'))
-    expect(readKey(rootKey, passphrases.root).asymmetricKeyType).toBe('ec')
+    expect(issuers[0]?.issuer).toMatch(/^[0-9a-f]{64}$/)
+    const openRoot = async (root: string) =>
+      (await openKeyStore({ dir: scratch.dir, secrets: { root, issuing: null }, dev: true })).open('root')
+    await expect(openRoot(passphrases.issuing)).rejects.toEqual(code('PASSPHRASE_WRONG'))
+    await expect(openRoot(passphrases.root)).resolves.toBeDefined()
   })
 
   it('stays shut to a wrong or missing passphrase', async () => {

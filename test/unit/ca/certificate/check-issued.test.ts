@@ -25,7 +25,7 @@ import {
 } from '../../../../ca/certificate/profile.js'
 import { openSigner, type Signer, signCertificate, signRoot } from '../../../../ca/certificate/sign.js'
 import { signingKeyOf } from '../../../../ca/certificate/signing-key.js'
-import { newKeyPair } from '../../../../ca/key-store.js'
+import { newKeyPair } from '../../../../ca/keys/key-pair.js'
 import { namedId, parseAgentName, parseTrustDomain } from '../../../../mesh/spiffe-id.js'
 
 const trustDomain = parseTrustDomain('acme.internal')

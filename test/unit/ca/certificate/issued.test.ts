@@ -14,7 +14,7 @@ import {
 } from '../../../../ca/certificate/profile.js'
 import { openSigner, type Signer, signCertificate, signRoot } from '../../../../ca/certificate/sign.js'
 import { signingKeyOf } from '../../../../ca/certificate/signing-key.js'
-import { newKeyPair } from '../../../../ca/key-store.js'
+import { newKeyPair } from '../../../../ca/keys/key-pair.js'
 import { isMeshError } from '../../../../mesh/errors.js'
 import { namedId, parseAgentName, parseTrustDomain } from '../../../../mesh/spiffe-id.js'
 import { isDevRoot } from '../../../../mesh/trust-bundle.js'

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { integer, octetString, oid, sequence } from '../../../../ca/certificate/der-writer.js'
-import { encryptKey } from '../../../../ca/keys/encrypted-key.js'
+import { encryptKey, SCRYPT_DEV } from '../../../../ca/keys/encrypted-key.js'
 import { openKeyStore } from '../../../../ca/keys/key-store.js'
 
 const SECRETS = { root: 'root passphrase', issuing: 'issuing passphrase' }
@@ -21,7 +21,7 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
 it('makes a key, opens it again and signs the same way', async () => {
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   const made = await keys.create('issuing')
   const opened = await keys.open('issuing')
   expect(opened.spkiDer).toEqual(made.spkiDer)
@@ -32,7 +32,7 @@ it('makes a key, opens it again and signs the same way', async () => {
 })
 
 it('lists and destroys by label', async () => {
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   await keys.create('root')
   await keys.create('issuing-4f21')
   expect(await keys.list()).toEqual(['issuing-4f21', 'root'])
@@ -42,7 +42,7 @@ it('lists and destroys by label', async () => {
 })
 
 it('opens with openssl and with Node', async () => {
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: false })
   const { spkiDer } = await keys.create('root')
   const pem = readFileSync(fileOf('root'), 'utf8')
   const opened = createPublicKey(createPrivateKey({ key: pem, passphrase: SECRETS.root }))
@@ -62,18 +62,18 @@ it('opens a key of an older release and encrypts it anew', async () => {
     passphrase: SECRETS.issuing,
   })
   writeFileSync(fileOf('issuing'), old, { mode: 0o600 })
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   expect((await keys.open('issuing')).spkiDer).toEqual(publicKey.export({ format: 'der', type: 'spki' }))
   expect(readFileSync(fileOf('issuing'), 'utf8')).not.toBe(old)
   expect((await keys.open('issuing')).spkiDer).toEqual(publicKey.export({ format: 'der', type: 'spki' }))
 })
 
 it('tells a wrong passphrase from a missing one, and from a missing key', async () => {
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   await keys.create('issuing')
   await keys.create('root')
   const code = (secrets: { root: string | null; issuing: string | null }, label: 'root' | 'issuing') =>
-    openKeyStore({ dir, secrets }).then((store) => store.open(label))
+    openKeyStore({ dir, secrets, dev: true }).then((store) => store.open(label))
   await expect(code({ root: null, issuing: 'other' }, 'issuing')).rejects.toMatchObject({
     code: 'PASSPHRASE_WRONG',
   })
@@ -86,7 +86,7 @@ it('tells a wrong passphrase from a missing one, and from a missing key', async 
 })
 
 it('never makes a key where there is one', async () => {
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   await keys.create('root')
   const before = readFileSync(fileOf('root'))
   await expect(keys.create('root')).rejects.toMatchObject({ code: 'CA_KEY_EXISTS' })
@@ -94,7 +94,7 @@ it('never makes a key where there is one', async () => {
 })
 
 it('does not open a key that others may read', async () => {
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   await keys.create('root')
   chmodSync(fileOf('root'), 0o640)
   await expect(keys.open('root')).rejects.toMatchObject({ code: 'STATE_PERMISSIONS' })
@@ -143,7 +143,7 @@ it.each([
   ['something very long', `-----BEGIN ENCRYPTED PRIVATE KEY-----\n${'A'.repeat(100_000)}\n`],
 ])('refuses a key file that wants %s before any work is done', async (_what, pem) => {
   writeFileSync(fileOf('issuing'), pem, { mode: 0o600 })
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   const before = performance.now()
   await expect(keys.open('issuing')).rejects.toMatchObject({ code: 'STATE_UNREADABLE' })
   expect(performance.now() - before).toBeLessThan(100)
@@ -152,8 +152,12 @@ it.each([
 
 it('refuses every cut of a key file and never writes over it', async () => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const pem = await encryptKey(privateKey.export({ format: 'der', type: 'pkcs8' }), SECRETS.issuing)
-  const keys = await openKeyStore({ dir, secrets: SECRETS })
+  const pem = await encryptKey(
+    privateKey.export({ format: 'der', type: 'pkcs8' }),
+    SECRETS.issuing,
+    SCRYPT_DEV,
+  )
+  const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   for (let length = 0; length < pem.length; length += 7) {
     writeFileSync(fileOf('issuing'), pem.slice(0, length), { mode: 0o600 })
     await expect(keys.open('issuing')).rejects.toMatchObject({ code: 'STATE_UNREADABLE' })

@@ -35,7 +35,7 @@ describe.skipIf(why !== undefined)(why ?? 'keys on a token', () => {
   const choose = (issuingToken: string, rootToken: string | null = null): void =>
     writeKeyChoice(dir, onTokens({ module: SOFTHSM, issuingToken, rootToken }))
   const open = async (secrets: KeySecrets = SECRETS): Promise<KeyStore> => {
-    const store = await openKeyStore({ dir, secrets })
+    const store = await openKeyStore({ dir, secrets, dev: true })
     opened.push(store)
     return store
   }
