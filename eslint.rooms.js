@@ -15,6 +15,7 @@ export const ROOMS = [
     node: ['node:crypto'],
     packages: ['@peculiar/x509', 'reflect-metadata'],
   },
+  { room: 'mesh/renewal-proof.ts', may: ['mesh'], node: ['node:crypto'], packages: ['jose'] },
   { room: 'mesh/policy/yaml.ts', may: ['mesh'], node: [], packages: ['yaml'] },
   { room: 'host', may: ['mesh', 'host'] },
   { room: 'host/config.ts', may: ['mesh', 'host'], packages: ['yaml'] },

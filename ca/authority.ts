@@ -8,13 +8,22 @@ import { asMeshError, MeshError } from '../mesh/errors.js'
 import { type AgentName, meaningOf, namedId } from '../mesh/spiffe-id.js'
 import { bundlePem, fingerprintOf } from '../mesh/trust-bundle.js'
 import { type Enrolment, formatJoinToken } from '../mesh/wire/enrolment.js'
-import { type Actor, tokenBearer } from './actor.js'
+import { type Actor, CA_ITSELF, tokenBearer } from './actor.js'
 import { CSR_OF_MEMBER, type Csr, csrOfForeignClient, parseCsr } from './certificate/csr.js'
 import { memberNames } from './certificate/profile.js'
 import type { Hierarchy } from './hierarchy.js'
 import { issueMemberLeaf } from './issue.js'
 import { checkMayHold, type Registry } from './registry.js'
-import type { CaStore, Certificate, Member, MemberKey, NewCertificate, Origin } from './store/model.js'
+import {
+  type CaStore,
+  type Certificate,
+  DEFAULT_GRACE_SECONDS,
+  DEFAULT_ON_CLONE,
+  type Member,
+  type MemberKey,
+  type NewCertificate,
+  type Origin,
+} from './store/model.js'
 import { hashOfSecret, newSecret, TOKEN_LIFE_MS } from './token.js'
 
 export interface EnrolQuery extends MemberKey {
@@ -31,7 +40,10 @@ export interface Authority {
   enrolLocal(actor: Actor, query: EnrolQuery): Promise<Enrolment>
   /** For a client without a sidecar, registering an unknown name. @throws MeshError CSR_* | AGENT_* */
   issueForClient(actor: Actor, name: AgentName, csrPem: string): Promise<Enrolment>
-  /** @throws MeshError CSR_* | CLONE_SUSPECTED | RENEW_SUPERSEDED | PEER_REVOKED */
+  /**
+   * The caller has proved, by mutual TLS or by its key alone, that this certificate is its.
+   * @throws MeshError CSR_* | CLONE_SUSPECTED | RENEW_SUPERSEDED | RENEW_GRACE_OVER | PEER_REVOKED | AGENT_*
+   */
   renew(actor: Actor, current: Certificate, csrPem: string): Promise<Enrolment>
 }
 
@@ -46,6 +58,8 @@ export interface AuthorityOptions {
   readonly address: () => Promise<string>
   /** Counts a certificate handed out. */
   readonly issued: (origin: Origin) => void
+  /** Counts a certificate that was used to renew with two keys. */
+  readonly cloned: () => void
 }
 
 export function openAuthority(options: AuthorityOptions): Authority {
@@ -157,8 +171,10 @@ async function renew(
   const meaning = meaningOf(current.id)
   if (meaning.kind === 'ca' || meaning.kind === 'foreign')
     throw new MeshError('PEER_KIND_WRONG', `${current.id} does not renew here`)
+  let member: Member | undefined
   try {
-    const member = await registry.find(meaning)
+    member = await registry.find(meaning)
+    checkGrace(current, member, clock.now())
     // asked again after a lost answer: nothing is signed twice
     const earlier = await store.findSuccessor(current.serial)
     const candidate =
@@ -172,10 +188,31 @@ async function renew(
     return await answer(options, certificate)
   } catch (error) {
     const { code } = asMeshError(error)
-    if (code === 'CLONE_SUSPECTED') log.error('clone.suspected', { id: current.id, serial: current.serial })
+    // first: an audit that cannot be written must not keep the suspension from the members
+    if (code === 'CLONE_SUSPECTED' && member !== undefined) await onClone(options, member, current)
     await registry.refused(actor, 'renew', current.serial, code)
     throw error
   }
+}
+
+/** @throws MeshError RENEW_GRACE_OVER */
+function checkGrace({ serial, notAfter }: Certificate, { graceSeconds }: Member, now: number): void {
+  if (now > notAfter + (graceSeconds ?? DEFAULT_GRACE_SECONDS) * 1000)
+    throw new MeshError('RENEW_GRACE_OVER', `certificate ${serial} expired longer ago than its grace time`)
+}
+
+/** Two hold one key. Which of them is the thief cannot be known here: nobody gets a certificate, and who is to, the operator says. */
+async function onClone(
+  { registry, log, cloned }: AuthorityOptions,
+  { kind, name, id, onClone }: Member,
+  { serial, instanceId }: Certificate,
+): Promise<void> {
+  const policy = onClone ?? DEFAULT_ON_CLONE
+  log.error('clone.suspected', { id, serial, instanceId, policy })
+  cloned()
+  if (policy === 'alert') return
+  const reason = `certificate ${serial} was used to renew with two keys`
+  await registry.suspend(CA_ITSELF, { kind, name }, { reason, waitMs: 0 })
 }
 
 function leafFor(

@@ -1,51 +1,113 @@
-// What the two doors of the CA's port serve. Public: enrolment, nothing else. Member: renewal and the feed, each request judged by
+// What the two doors of the CA's port serve. Public: enrolment, and renewal by key after expiry. Member: renewal and the feed, each request judged by
 // the one judge and looked up in the store; a member path on the public door does not exist.
 
 import type { IncomingMessage, RequestListener } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import type { Clock } from '../host/clock.js'
-import { type Route, serveRoutes } from '../host/http-server.js'
+import { type Answer, type Request, type Route, serveRoutes } from '../host/http-server.js'
 import { errorFields, type Log } from '../host/log.js'
 import { clientChain } from '../host/tls.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
 import { revocationsOf } from '../mesh/revocation.js'
 import { verifyPeer } from '../mesh/verify-peer.js'
-import { ENROLMENT_MAX_BYTES, READ_ENROL, READ_RENEW } from '../mesh/wire/enrolment.js'
+import {
+  ENROLMENT_MAX_BYTES,
+  READ_ENROL,
+  READ_RENEW,
+  READ_RENEW_EXPIRED,
+  type RenewNonce,
+} from '../mesh/wire/enrolment.js'
 import { FEED_PATH } from '../mesh/wire/feed.js'
 import { PROBLEM_TYPE, problemOf } from '../mesh/wire/problem.js'
 import { memberActor } from './actor.js'
 import type { Authority } from './authority.js'
 import type { Feed } from './feed.js'
 import type { Hierarchy } from './hierarchy.js'
+import { type ByKey, certificateByKey } from './renewal/by-key.js'
+import type { RenewalLimits } from './renewal/limits.js'
 import type { CaStore, Certificate } from './store/model.js'
 import { plainAddress, type TryLimit } from './try-limit.js'
 
 export interface PublicDoorOptions {
   readonly authority: Authority
+  /** Of failed attempts, by address. */
   readonly limit: TryLimit
+  readonly renewals: RenewalLimits
+  readonly byKey: ByKey
   readonly log: Log
 }
 
-/** `POST /v1/enrol` */
-export function publicDoor({ authority, limit, log }: PublicDoorOptions): RequestListener {
+/** `POST /v1/enrol`, `GET` and `POST /v1/renew-expired` */
+export function publicDoor(options: PublicDoorOptions): RequestListener {
+  const { authority, limit, log, byKey } = options
   const enrol: Route = {
     method: 'POST',
     path: '/v1/enrol',
     maxBytes: ENROLMENT_MAX_BYTES,
-    answer: async (request) => {
-      const source = sourceOf(request.raw.socket)
-      limit.check(source)
-      try {
+    answer: (request) =>
+      limited(limit, request, async (source) => {
         const query = await request.body(READ_ENROL, 'enrolment')
         return { json: await authority.enrol({ ...query, source }) }
-      } catch (error) {
-        limit.count(source)
-        throw error
-      }
+      }),
+  }
+  const nonce: Route = {
+    method: 'GET',
+    path: '/v1/renew-expired',
+    answer: ({ raw }) => {
+      limit.check(sourceOf(raw.socket))
+      return { json: { nonce: byKey.nonces.issue() } satisfies RenewNonce }
     },
   }
-  return serveRoutes([enrol], log)
+  const renewExpired: Route = {
+    method: 'POST',
+    path: '/v1/renew-expired',
+    maxBytes: ENROLMENT_MAX_BYTES,
+    answer: async (request) => {
+      const { holder, csrPem } = await limited(limit, request, async () => {
+        const wanted = await request.body(READ_RENEW_EXPIRED, 'renewal')
+        return { holder: await certificateByKey(byKey, wanted), csrPem: wanted.csrPem }
+      })
+      return renewFor(options, { request, holder, csrPem })
+    },
+  }
+  return serveRoutes([enrol, nonce, renewExpired], log)
+}
+
+/** Counts failures by the address they come from. @throws MeshError JOIN_TOKEN_TRIES, or that of `work` */
+async function limited<T>(
+  limit: TryLimit,
+  { raw }: Request,
+  work: (source: string) => Promise<T>,
+): Promise<T> {
+  const source = sourceOf(raw.socket)
+  limit.check(source)
+  try {
+    return await work(source)
+  } catch (error) {
+    limit.count(source)
+    throw error
+  }
+}
+
+/** A renewal of the certificate that the caller has proved to hold. */
+async function renewFor(
+  { authority, renewals }: { authority: Authority; renewals: RenewalLimits },
+  { request, holder, csrPem }: { request: Request; holder: Certificate; csrPem: string },
+): Promise<Answer> {
+  const { instanceId } = holder
+  const limit = renewals(holder)
+  limit.check(instanceId)
+  try {
+    const json = await authority.renew(memberActor(holder, sourceOf(request.raw.socket)), holder, csrPem)
+    limit.count(instanceId)
+    return { json }
+  } catch (error) {
+    const { code } = asMeshError(error)
+    // our own failures are not its fault; and one that is suspended asks on until it is resumed
+    if (code !== 'INTERNAL' && code !== 'AGENT_SUSPENDED') limit.count(instanceId)
+    throw error
+  }
 }
 
 export interface MemberDoorOptions {
@@ -53,8 +115,7 @@ export interface MemberDoorOptions {
   readonly feed: Feed
   readonly store: CaStore
   readonly hierarchy: Hierarchy
-  /** Of renewals, by instance. */
-  readonly limit: TryLimit
+  readonly renewals: RenewalLimits
   readonly clock: Clock
   readonly log: Log
 }
@@ -66,28 +127,15 @@ export interface MemberDoor {
 
 /** `POST /v1/renew`, `GET /v1/feed` (WebSocket) */
 export function memberDoor(options: MemberDoorOptions): MemberDoor {
-  const { authority, limit, log, feed } = options
+  const { log, feed } = options
   const renew: Route = {
     method: 'POST',
     path: '/v1/renew',
     maxBytes: ENROLMENT_MAX_BYTES,
     answer: async (request) => {
-      const member = await admitMember(options, request.raw.socket)
+      const holder = await admitMember(options, request.raw.socket)
       const { csrPem } = await request.body(READ_RENEW, 'renewal')
-      limit.check(member.instanceId)
-      try {
-        const renewed = await authority.renew(
-          memberActor(member, sourceOf(request.raw.socket)),
-          member,
-          csrPem,
-        )
-        limit.count(member.instanceId)
-        return { json: renewed }
-      } catch (error) {
-        // our own failures are not its fault, and leave no row
-        if (asMeshError(error).code !== 'INTERNAL') limit.count(member.instanceId)
-        throw error
-      }
+      return renewFor(options, { request, holder, csrPem })
     },
   }
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {

@@ -188,7 +188,8 @@ async function take(options: FeedOptions, connection: Connection, text: string |
     session.send({ type: 'problem', code, detail })
     // an announcement that is not allowed leaves the rest of the feed as it was; everything else ends it
     if (code === 'ENDPOINT_NOT_ALLOWED') return
-    end(clock, ws, code === 'PEER_REVOKED' ? CLOSE.revoked : CLOSE.policy, code)
+    const isWithdrawn = code === 'PEER_REVOKED' || code === 'AGENT_SUSPENDED'
+    end(clock, ws, isWithdrawn ? CLOSE.revoked : CLOSE.policy, code)
   }
 }
 

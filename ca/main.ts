@@ -22,6 +22,8 @@ import { openKeyStore } from './keys/key-store.js'
 import { type CaMetrics, openCaMetrics } from './metrics.js'
 import { formatPlace } from './place.js'
 import { openRegistry, type Registry } from './registry.js'
+import { openRenewalLimits } from './renewal/limits.js'
+import { openNonces } from './renewal/nonces.js'
 import { openServedDoor } from './served-door.js'
 import type { CaStore, Certificate } from './store/model.js'
 import { openCaStore } from './store.js'
@@ -61,8 +63,6 @@ const CLOSE_GRACE_MS = 2000
 const SOURCES_MAX = 10_000
 /** Failed enrolments of one address. */
 const ENROL_LIMIT = { max: 30, windowMs: 60_000, capacity: SOURCES_MAX }
-/** Renewals of one instance: of the shortest life it needs nine. Its certificates are kept, and all are named when it is revoked. */
-const RENEW_LIMIT = { max: 60, windowMs: 3_600_000, capacity: SOURCES_MAX }
 
 /**
  * Serves the CA of a home.
@@ -107,23 +107,21 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     leafTtlMs,
     address,
     issued: metrics.issued,
+    cloned: metrics.cloned,
   })
   const limit = openTryLimit({
     ...ENROL_LIMIT,
     clock,
     refusal: () => new MeshError('JOIN_TOKEN_TRIES', 'too many enrolments from this address failed'),
   })
-  const renewals = openTryLimit({
-    ...RENEW_LIMIT,
-    clock,
-    refusal: () => new MeshError('RENEW_TOO_OFTEN', 'this instance renews too often'),
-  })
-  const member = memberDoor({ authority, feed, store, hierarchy, limit: renewals, clock, log })
+  const renewals = openRenewalLimits(clock)
+  const byKey = { store, nonces: openNonces(clock), trustDomain: hierarchy.trustDomain }
+  const member = memberDoor({ authority, feed, store, hierarchy, renewals, clock, log })
   const door = await openServedDoor({
     host: options.listen,
     listen: options.listen,
     port,
-    publicListener: publicDoor({ authority, limit, log }),
+    publicListener: publicDoor({ authority, limit, renewals, byKey, log }),
     memberListener: member.listener,
     upgrade: member.upgrade,
     refused: metrics.refused,

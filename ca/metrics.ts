@@ -9,6 +9,8 @@ import type { CaWorld } from './world.js'
 export interface CaMetrics {
   /** Counts a certificate handed out. */
   readonly issued: (origin: Origin) => void
+  /** Counts a certificate that was used to renew with two keys. */
+  readonly cloned: () => void
   /** Counts a connection turned away. */
   readonly refused: DoorOptions['refused']
   readonly text: () => string
@@ -35,11 +37,16 @@ export function openCaMetrics({ world, feed }: { world: CaWorld; feed: Feed }): 
     crowd: refusedFor('crowd'),
     tls: refusedFor('tls'),
   }
+  const clones = metrics.counter(
+    'troth_ca_clones_suspected_total',
+    'Renewals refused because one certificate came with two keys.',
+  )
   metrics.gauge('troth_ca_members_connected', 'Members with an open feed.', () => feed.connected().size)
   metrics.gauge('troth_ca_epoch', 'Epoch of the mesh.', () => world.position().epoch)
   metrics.gauge('troth_ca_policy_version', 'Version of the policy in force.', () => world.policy().version)
   return {
     issued: (origin) => issued[origin].add(1),
+    cloned: () => clones.add(1),
     refused: (reason) => refused[reason].add(1),
     text: () => metrics.text(),
   }

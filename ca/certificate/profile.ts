@@ -134,8 +134,9 @@ function authority(
 function lasting(now: number, lifeMs: number, issuer: Validity | null): Validity {
   const second = Math.floor(now / 1000) * 1000
   const notBefore = Math.max(second - BACKDATE_MS, issuer?.notBefore ?? 0)
-  const notAfter = Math.min(second + lifeMs, issuer?.notAfter ?? Number.MAX_SAFE_INTEGER)
-  if (notAfter - second < SHORTEST_MS)
+  const end = issuer?.notAfter ?? Number.MAX_SAFE_INTEGER
+  const notAfter = Math.min(second + lifeMs, end)
+  if (end - second < SHORTEST_MS)
     throw new MeshError(
       'CA_EXPIRED',
       'the issuing certificate is at the end of its life and signs nothing more',

@@ -1,5 +1,5 @@
-// Enrolment and renewal between a member and the CA: `POST /v1/enrol` on the CA's public door (server-authenticated TLS, with a
-// join token), `POST /v1/renew` on its member door (mutual TLS), and the join token itself.
+// Enrolment and renewal between a member and the CA: `POST /v1/enrol` (with a join token) and `/v1/renew-expired` (with a proof by
+// the old key) on the CA's public door, server-authenticated TLS; `POST /v1/renew` on its member door, mutual TLS; and the join token.
 
 import { MeshError } from '../errors.js'
 import { integer, lines, listOf, oneOf, type Read, readJson, record, text, word } from '../parse.js'
@@ -46,6 +46,18 @@ export type EnrolLocalRequest = Read<typeof READ_ENROL_LOCAL>
 
 export const READ_RENEW = record({ csrPem: lines(16_384) })
 export type RenewRequest = Read<typeof READ_RENEW>
+
+/** GET /v1/renew-expired, on the public door: a number for one attempt, good for a minute. */
+export const READ_RENEW_NONCE = record({ nonce: text(128) })
+export type RenewNonce = Read<typeof READ_RENEW_NONCE>
+
+/** POST /v1/renew-expired: as a renewal, with the old key's proof (mesh/renewal-proof.ts) in the place of mutual TLS. */
+export const READ_RENEW_EXPIRED = record({
+  serial: text(40),
+  csrPem: lines(16_384),
+  proof: text(4096),
+})
+export type RenewExpiredRequest = Read<typeof READ_RENEW_EXPIRED>
 
 export const READ_ENROLMENT = record({
   trustDomain: word(parseTrustDomain, 255),

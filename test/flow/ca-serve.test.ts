@@ -210,10 +210,23 @@ describe('the admin wire', () => {
       ttlSeconds: 900,
     })
     expect(codeOf(await ca.admin('POST', '/v1/agents', { name: 'No' }))).toBe('WIRE_MALFORMED')
-    expect(codeOf(await ca.admin('POST', '/v1/agents', { name: 'x', ttlSeconds: 60 }))).toBe('WIRE_MALFORMED')
+    expect(codeOf(await ca.admin('POST', '/v1/agents', { name: 'x', ttlSeconds: 0 }))).toBe('WIRE_MALFORMED')
     expect(codeOf(await ca.admin('GET', '/v1/agents/nobody'))).toBe('AGENT_UNKNOWN')
     expect(codeOf(await ca.admin('GET', '/v1/certs/ab'))).toBe('CERT_UNKNOWN')
     expect(codeOf(await ca.admin('GET', '/v1/policy'))).toBe('POLICY_NONE')
     expect(codeOf(await ca.admin('POST', '/v1/revocations', {}))).toBe('WIRE_MALFORMED')
+  })
+
+  it('gives lives of under fifteen minutes only with a development root', async () => {
+    await using ca = await startCa({ dev: false })
+    const short = { name: 'planner', ttlSeconds: 899 }
+    expect(codeOf(await ca.admin('POST', '/v1/agents', short))).toBe('AGENT_TTL_TOO_SHORT')
+    await using dev = await startCa({ dev: true })
+    await dev.admin('POST', '/v1/agents', { name: 'planner', ttlSeconds: 10 })
+    const { leaf, enrolment } = await dev.enrol('planner')
+    const leftMs = Date.parse(leaf.validTo) - Date.now()
+    expect(leftMs).toBeGreaterThan(5_000)
+    expect(leftMs).toBeLessThanOrEqual(10_000)
+    expect(enrolment.renewAfterSeconds).toBeLessThanOrEqual(6)
   })
 })

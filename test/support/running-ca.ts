@@ -89,15 +89,17 @@ export interface TestFeed {
   close(): void
 }
 
-export async function startCa(options: { clock?: Clock; leafTtlMs?: number } = {}): Promise<TestCa> {
-  const { clock = systemClock, leafTtlMs = 86_400_000 } = options
+export async function startCa(
+  options: { clock?: Clock; leafTtlMs?: number; dev?: boolean } = {},
+): Promise<TestCa> {
+  const { clock = systemClock, leafTtlMs = 86_400_000, dev = true } = options
   const home = mkdtempSync(path.join(tmpdir(), 'tca-'))
   const log = memoryLog()
   await initCa({
     home,
     trustDomain: TRUST_DOMAIN,
     address: '127.0.0.1',
-    dev: true,
+    dev,
     passphrases: PASSPHRASES,
     tokens: null,
     clock,
@@ -109,7 +111,7 @@ export async function startCa(options: { clock?: Clock; leafTtlMs?: number } = {
       port,
       adminPort: null,
       passphrase: PASSPHRASES.issuing,
-      dev: true,
+      dev,
       leafTtlMs,
       clock,
       log,

@@ -1,0 +1,35 @@
+// Renewal after expiry: the certificate that a proof by its key stands for. TLS accepts the certificate no more, so all that
+// speaks for the member is the key; whether what is found may renew is decided as for every renewal (authority.ts).
+
+import { MeshError } from '../../mesh/errors.js'
+import { csrHashOf, verifyRenewalProof } from '../../mesh/renewal-proof.js'
+import { caId, type TrustDomain } from '../../mesh/spiffe-id.js'
+import type { RenewExpiredRequest } from '../../mesh/wire/enrolment.js'
+import type { CaStore, Certificate } from '../store/model.js'
+import type { Nonces } from './nonces.js'
+
+export interface ByKey {
+  readonly store: CaStore
+  readonly nonces: Nonces
+  readonly trustDomain: TrustDomain
+}
+
+/**
+ * The stored certificate whose key has signed exactly this request. The nonce is spent.
+ * @throws MeshError RENEW_PROOF_INVALID | RENEW_NONCE_INVALID | RENEW_TOO_OFTEN
+ */
+export async function certificateByKey(
+  { store, nonces, trustDomain }: ByKey,
+  { serial, csrPem, proof }: RenewExpiredRequest,
+): Promise<Certificate> {
+  const certificate = await store.findCertificate(serial)
+  if (certificate === undefined || certificate.origin === 'server')
+    throw new MeshError('RENEW_PROOF_INVALID', `no member holds a certificate ${serial}`)
+  const claims = await verifyRenewalProof(proof, certificate.pem)
+  const isForThis =
+    claims.ca === caId(trustDomain) && claims.serial === serial && claims.csrHash === csrHashOf(csrPem)
+  if (!isForThis) throw new MeshError('RENEW_PROOF_INVALID', `the proof of ${serial} is for something else`)
+  // only now: who holds no key of ours cannot fill the memory of what was spent
+  nonces.spend(claims.nonce)
+  return certificate
+}
