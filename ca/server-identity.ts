@@ -6,10 +6,12 @@ import type { Clock } from '../host/clock.js'
 import { pause } from '../host/clock.js'
 import { errorFields, type Log } from '../host/log.js'
 import { caId } from '../mesh/spiffe-id.js'
+import { hashOfKey } from './certificate/csr.js'
 import { serverProfile } from './certificate/profile.js'
+import { signChecked } from './certificate/sign.js'
 import type { ServerIdentity } from './door.js'
 import type { Hierarchy } from './hierarchy.js'
-import { recordOf, signLeaf } from './issue.js'
+import { recordOf } from './issue.js'
 import { newKeyPair } from './keys/key-pair.js'
 import type { CaStore } from './store/model.js'
 
@@ -41,7 +43,7 @@ export async function makeServerIdentity(options: ServerIdentityOptions): Promis
   const hosts = [address, '127.0.0.1', '::1', ...(isAny(listen) ? [] : [listen])]
   const profile = serverProfile({ trustDomain, hosts, ttlMs: LIFE_MS, now }, ca.signer)
   const { privateKey, spkiDer } = newKeyPair()
-  const leaf = await signLeaf(ca, profile, spkiDer)
+  const leaf = await signChecked(profile, spkiDer, ca.signer)
   await store.recordServerCertificate(
     recordOf(leaf, {
       id: caId(trustDomain),
@@ -49,13 +51,13 @@ export async function makeServerIdentity(options: ServerIdentityOptions): Promis
       issuer: ca.issuer,
       origin: 'server',
       issuedAt: now,
-      spkiDer,
+      publicKeyHash: hashOfKey(spkiDer),
     }),
   )
   return {
     identity: {
       keyPem: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
-      chainPem: leaf.toString() + ca.issuing.toString() + ca.root.toString(),
+      chainPem: leaf.certificate.toString() + ca.issuing.toString() + ca.root.toString(),
     },
     renewAt: now + (profile.notAfter - now) / 2,
   }

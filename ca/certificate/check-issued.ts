@@ -1,110 +1,225 @@
-// Reads again what was just signed, with other code than wrote it, before it is recorded or handed out. A difference to what
-// was meant is a bug in us or in a library: nothing leaves then.
+// Reads again what was just signed, with other code than wrote it, before it is recorded or handed out: read-certificate.ts for every
+// field, OpenSSL for the whole. A difference to what was meant is a bug in us or in a library: nothing leaves then.
 
-import 'reflect-metadata'
-import { createPublicKey, type X509Certificate } from 'node:crypto'
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  X509Certificate as ParsedCertificate,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-} from '@peculiar/x509'
+import { createHash, X509Certificate } from 'node:crypto'
+import { isIPv4 } from 'node:net'
 import { MeshError } from '../../mesh/errors.js'
-import type { Profile } from './profile.js'
+import { NotDer, readChildren, readElements, TAG } from './der.js'
+import type { Profile, Validity } from './profile.js'
+import { type ReadCertificate, readCertificateDer, readName } from './read-certificate.js'
 
-const LEAF_EXTENSIONS = ['2.5.29.14', '2.5.29.15', '2.5.29.17', '2.5.29.19', '2.5.29.35', '2.5.29.37']
+/** The CA that signed, as its own certificate reads. */
+export interface CheckedIssuer extends Validity {
+  readonly certificate: X509Certificate
+  readonly subjectDer: Buffer
+  /** The subject key identifier, hex. */
+  readonly keyId: string
+}
 
-/** What a leaf was meant to be. */
+/** What a certificate was meant to be. */
 export interface Meant {
   readonly profile: Profile
   readonly spkiDer: Uint8Array
-  readonly issuer: X509Certificate
+  /** Null: a root, which signs itself. */
+  readonly issuer: CheckedIssuer | null
+}
+
+/** What of it is recorded, as it was read. */
+export interface Checked extends Validity {
+  readonly certificate: X509Certificate
+  readonly der: Buffer
+  /** Lower-case hex. */
+  readonly serial: string
+  /** The one URI name. */
+  readonly uri: string
+  /** The serialNumber attribute of the subject. */
+  readonly subjectSerialNumber: string | null
+}
+
+const ECDSA_WITH_SHA256 = '300a06082a8648ce3d040302'
+const ID = {
+  subjectKeyId: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  alternativeNames: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  authorityKeyId: '2.5.29.35',
+  extendedKeyUsage: '2.5.29.37',
+} as const
+const ATTRIBUTES: Readonly<Record<string, string>> = {
+  '2.5.4.3': 'CN',
+  '2.5.4.10': 'O',
+  '2.5.4.5': 'serialNumber',
+}
+
+/** Values, DER, hex: digitalSignature alone, or keyCertSign and cRLSign; cA with its path length. */
+const USAGES: Readonly<
+  Record<Profile['usage'], { readonly keyUsage: string; readonly constraints: string }>
+> = {
+  leaf: { keyUsage: '03020780', constraints: '3000' },
+  issuing: { keyUsage: '03020106', constraints: '30060101ff020100' },
+  root: { keyUsage: '03020106', constraints: '30060101ff020101' },
+}
+/** clientAuth and serverAuth, DER, hex, in ascending order. */
+const BOTH_AUTHS = ['06082b06010505070301', '06082b06010505070302'].join()
+
+/**
+ * Reads what a CA's own certificate says, for the certificates it signs.
+ * @throws NotDer when it is not of a form that this CA makes
+ */
+export function readIssuer(certificate: X509Certificate): CheckedIssuer {
+  const { subjectDer, notBefore, notAfter, extensions } = readCertificateDer(certificate.raw)
+  const value = extensions.find(({ id }) => id === ID.subjectKeyId)?.value
+  const [keyId, ...more] = readElements(value ?? Buffer.alloc(0))
+  if (keyId?.tag !== TAG.octetString || more.length > 0) throw new NotDer('no subject key identifier')
+  return { certificate, subjectDer, keyId: keyId.content.toString('hex'), notBefore, notAfter }
 }
 
 /**
- * Checks a leaf against what was meant: names, issuer bytes, signature, serial, validity inside the issuer's, key, usages,
+ * Checks a certificate against what was meant: names, issuer bytes, signature, serial, validity inside the issuer's, key, usages,
  * and that it has no extension besides.
  * @throws MeshError ISSUE_CHECK_FAILED naming the first difference
  */
-export function checkIssued(leaf: X509Certificate, meant: Meant): void {
-  const parsed = new ParsedCertificate(leaf.raw)
-  const issuer = new ParsedCertificate(meant.issuer.raw)
-  const checks: Record<string, boolean> = {
-    'the signature': leaf.verify(
-      createPublicKey(meant.issuer.publicKey.export({ format: 'pem', type: 'spki' })),
-    ),
-    'the issuer': sameBytes(parsed.issuerName.toArrayBuffer(), issuer.subjectName.toArrayBuffer()),
-    'the serial': /^[4-7][0-9a-f]{31}$/.test(leaf.serialNumber.toLowerCase()),
-    'the validity': validityHolds(parsed, issuer, meant.profile),
-    'the key': Buffer.from(meant.spkiDer).equals(leaf.publicKey.export({ format: 'der', type: 'spki' })),
-    'the subject': subjectOf(parsed) === meant.profile.subject.map(({ value }) => value).join('\n'),
-    'the names': namesOf(parsed) === wantedNames(meant.profile),
-    'the usages': usagesHold(parsed),
-    'the key identifiers': keyIdOf(issuer) !== undefined && authorityKeyIdOf(parsed) === keyIdOf(issuer),
-    'the extensions':
-      parsed.extensions
-        .map(({ type }) => type)
-        .sort()
-        .join() === LEAF_EXTENSIONS.join(),
-  }
-  for (const [what, holds] of Object.entries(checks)) {
-    if (!holds)
-      throw new MeshError('ISSUE_CHECK_FAILED', `${what} of the certificate just signed is not as meant`)
+export function checkIssued(der: Buffer, meant: Meant): Checked {
+  try {
+    return check(der, meant)
+  } catch (error) {
+    if (error instanceof MeshError) throw error
+    throw new MeshError('ISSUE_CHECK_FAILED', 'the certificate just signed cannot be read', { cause: error })
   }
 }
 
-function validityHolds(leaf: ParsedCertificate, issuer: ParsedCertificate, profile: Profile): boolean {
+function check(der: Buffer, { profile, spkiDer, issuer }: Meant): Checked {
+  const read = readCertificateDer(der)
+  const certificate = new X509Certificate(der)
+  const subject = readName(read.subjectDer)
+  const extensions = new Map(read.extensions.map((each) => [each.id, each]))
+  const names = namesIn(extensions.get(ID.alternativeNames)?.value)
+  const checks: readonly [what: string, holds: boolean][] = [
+    ['the algorithm', read.algorithms.every((each) => each === ECDSA_WITH_SHA256)],
+    ['the signature', certificate.verify((issuer?.certificate ?? certificate).publicKey)],
+    ['the issuer', read.issuerDer.equals(issuer?.subjectDer ?? read.subjectDer)],
+    ['the serial', serialHolds(read.serial, certificate)],
+    ['the validity', validityHolds(read, profile, issuer)],
+    ['the key', read.spkiDer.equals(spkiDer)],
+    ['the subject', textOf(subject) === wantedSubject(profile)],
+    ['the names', names.join('\n') === wantedNames(profile).join('\n')],
+    ['the usages', usagesHold(extensions, profile.usage, certificate)],
+    ['the extensions', extensionsHold(read.extensions, profile.usage, issuer)],
+    ['the key identifiers', keyIdsHold(extensions, spkiDer, issuer)],
+  ]
+  const wrong = checks.find(([, holds]) => !holds)
+  if (wrong !== undefined)
+    throw new MeshError('ISSUE_CHECK_FAILED', `${wrong[0]} of the certificate just signed is not as meant`)
+  return {
+    certificate,
+    der,
+    serial: read.serial,
+    notBefore: read.notBefore,
+    notAfter: read.notAfter,
+    uri: names[0]?.slice('uri:'.length) ?? '',
+    subjectSerialNumber: subject.find(({ id }) => ATTRIBUTES[id] === 'serialNumber')?.value ?? null,
+  }
+}
+
+/** OpenSSL reads the same number; it is positive and of 16 octets (RFC 5280 §4.1.2.2 allows 20). */
+const serialHolds = (serial: string, certificate: X509Certificate): boolean =>
+  /^[4-7][0-9a-f]{31}$/.test(serial) && certificate.serialNumber.toLowerCase() === serial
+
+function validityHolds(read: Validity, profile: Validity, issuer: Validity | null): boolean {
+  const { notBefore, notAfter } = read
+  const isInside = issuer === null || (notBefore >= issuer.notBefore && notAfter <= issuer.notAfter)
+  return notBefore === profile.notBefore && notAfter === profile.notAfter && notBefore < notAfter && isInside
+}
+
+type Extensions = ReadonlyMap<string, { readonly critical: boolean; readonly value: Buffer }>
+
+function usagesHold(extensions: Extensions, usage: Profile['usage'], certificate: X509Certificate): boolean {
+  const says = (id: string, wanted: string): boolean => {
+    const extension = extensions.get(id)
+    return extension?.critical === true && extension.value.toString('hex') === wanted
+  }
+  const isLeaf = usage === 'leaf'
   return (
-    leaf.notBefore.getTime() === profile.notBefore &&
-    leaf.notAfter.getTime() === profile.notAfter &&
-    leaf.notBefore >= issuer.notBefore &&
-    leaf.notAfter <= issuer.notAfter &&
-    leaf.notBefore < leaf.notAfter
+    says(ID.keyUsage, USAGES[usage].keyUsage) &&
+    says(ID.basicConstraints, USAGES[usage].constraints) &&
+    certificate.ca === !isLeaf &&
+    (!isLeaf || authsIn(extensions.get(ID.extendedKeyUsage)?.value) === BOTH_AUTHS)
   )
 }
 
-function usagesHold(leaf: ParsedCertificate): boolean {
-  const constraints = leaf.getExtension(BasicConstraintsExtension)
-  const usages = leaf.getExtension(KeyUsagesExtension)
-  const extended = leaf.getExtension(ExtendedKeyUsageExtension)
+function authsIn(value: Buffer | undefined): string {
+  const [auths, ...more] = readElements(value ?? Buffer.alloc(0))
+  if (auths?.tag !== TAG.sequence || more.length > 0) throw new NotDer('no extended key usage')
+  return readElements(auths.content)
+    .map(({ raw }) => raw.toString('hex'))
+    .sort()
+    .join()
+}
+
+/** Each of ours once and no other, and critical only what is judged with the usages. */
+function extensionsHold(
+  extensions: ReadCertificate['extensions'],
+  usage: Profile['usage'],
+  issuer: CheckedIssuer | null,
+): boolean {
+  const wanted = [
+    ID.subjectKeyId,
+    ID.keyUsage,
+    ID.alternativeNames,
+    ID.basicConstraints,
+    ...(issuer === null ? [] : [ID.authorityKeyId]),
+    ...(usage === 'leaf' ? [ID.extendedKeyUsage] : []),
+  ]
+  const critical = new Set<string>([ID.keyUsage, ID.basicConstraints])
   return (
-    constraints?.critical === true &&
-    !constraints.ca &&
-    usages?.critical === true &&
-    usages.usages === KeyUsageFlags.digitalSignature &&
-    extended?.usages.map(String).sort().join() ===
-      [ExtendedKeyUsage.clientAuth, ExtendedKeyUsage.serverAuth].map(String).sort().join()
+    extensions
+      .map(({ id }) => id)
+      .sort()
+      .join() === wanted.join() && extensions.every((each) => each.critical === critical.has(each.id))
   )
 }
 
-function subjectOf(leaf: ParsedCertificate): string {
-  return leaf.subjectName
-    .toJSON()
-    .flatMap((names) => Object.values(names).flat())
-    .join('\n')
+/** Its own is the SHA-1 of its key's bits (RFC 5280 §4.2.1.2, method 1), its issuer's what the issuer says of itself. */
+function keyIdsHold(extensions: Extensions, spkiDer: Uint8Array, issuer: CheckedIssuer | null): boolean {
+  const [, bits] = readChildren(Buffer.from(spkiDer), TAG.sequence, [TAG.sequence, TAG.bitString])
+  const own = createHash('sha1').update(bits.content.subarray(1)).digest('hex')
+  const subjectKeyId = extensions.get(ID.subjectKeyId)?.value.toString('hex')
+  const authorityKeyId = extensions.get(ID.authorityKeyId)?.value.toString('hex')
+  return (
+    subjectKeyId === `0414${own}` &&
+    authorityKeyId === (issuer === null ? undefined : `30168014${issuer.keyId}`)
+  )
 }
 
-/** The SAN as parsed, never as Node's text, which is ambiguous. */
-function namesOf(leaf: ParsedCertificate): string | undefined {
-  return leaf
-    .getExtension(SubjectAlternativeNameExtension)
-    ?.names.items.map(({ type, value }) => `${type}:${value}`)
-    .join('\n')
+const textOf = (name: ReturnType<typeof readName>): string =>
+  name.map(({ id, value }) => `${ATTRIBUTES[id] ?? id}=${value}`).join('\n')
+
+const wantedSubject = ({ subject }: Profile): string =>
+  subject.map(({ attribute, value }) => `${attribute}=${value}`).join('\n')
+
+/** `uri:...`, `dns:...`, `ip:...` in order; read from the bytes, never from Node's text, which is ambiguous. */
+function namesIn(value: Buffer | undefined): string[] {
+  if (value === undefined) return []
+  const [names, ...more] = readElements(value)
+  if (names?.tag !== TAG.sequence || more.length > 0) throw new NotDer('not one list of names')
+  return readElements(names.content).map(({ tag, content }) => {
+    if (tag === 0x87) return `ip:${addressText(content)}`
+    if (tag !== 0x86 && tag !== 0x82) throw new NotDer('a name of another kind')
+    return `${tag === 0x86 ? 'uri' : 'dns'}:${content.toString('latin1')}`
+  })
 }
 
-const wantedNames = ({ uri, dns, ip }: Profile): string =>
-  [`url:${uri}`, ...dns.map((name) => `dns:${name}`), ...ip.map((address) => `ip:${address}`)].join('\n')
+const wantedNames = ({ uri, dns, ip }: Profile): string[] => [
+  `uri:${uri}`,
+  ...dns.map((name) => `dns:${name}`),
+  ...ip.map((address) => `ip:${isIPv4(address) ? address : canonicalIpv6(address)}`),
+]
 
-const keyIdOf = (certificate: ParsedCertificate): string | undefined =>
-  certificate.getExtension(SubjectKeyIdentifierExtension)?.keyId
+function addressText(octets: Buffer): string {
+  if (octets.length === 4) return octets.join('.')
+  if (octets.length !== 16) throw new NotDer('an address')
+  return canonicalIpv6(octets.toString('hex').replace(/.{4}(?=.)/g, '$&:'))
+}
 
-const authorityKeyIdOf = (certificate: ParsedCertificate): string | undefined =>
-  certificate.getExtension(AuthorityKeyIdentifierExtension)?.keyId
-
-const sameBytes = (one: ArrayBuffer, other: ArrayBuffer): boolean =>
-  Buffer.from(one).equals(Buffer.from(other))
+/** One text for each address (RFC 5952). */
+const canonicalIpv6 = (address: string): string => new URL(`http://[${address}]`).hostname

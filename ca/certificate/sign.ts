@@ -1,12 +1,13 @@
 // Makes certificates from profiles: the one place where the CA's keys sign certificates. It decides nothing; what is signed here
-// is read again by check-issued.ts before anybody gets it.
+// is read again by check-issued.ts before anybody gets it: template, signature, check.
 
-import { randomBytes, verify, X509Certificate } from 'node:crypto'
-import { readCertificate } from '../../mesh/certificate.js'
+import { randomBytes, verify, type X509Certificate } from 'node:crypto'
 import { MeshError } from '../../mesh/errors.js'
+import { type Checked, type CheckedIssuer, checkIssued, readIssuer } from './check-issued.js'
+import { NotDer } from './der.js'
 import type { Profile, Validity } from './profile.js'
 import type { SigningKey } from './signing-key.js'
-import { type Issuer, keyIdOf, writeCertificate, writeName, writeTemplate } from './template.js'
+import { type Issuer, writeCertificate, writeName, writeTemplate } from './template.js'
 
 /** A CA certificate and its key. */
 export interface Signer extends Validity {
@@ -14,6 +15,8 @@ export interface Signer extends Validity {
   readonly key: SigningKey
   /** What stands of it in what it signs. */
   readonly issuer: Issuer
+  /** The same, for the check of what it signed. */
+  readonly checked: CheckedIssuer
 }
 
 /** Signed once to prove a key: no certificate or CRL begins like this. */
@@ -28,31 +31,57 @@ export async function openSigner(certificate: X509Certificate, key: SigningKey):
     key.spkiDer.equals(certificate.publicKey.export({ format: 'der', type: 'spki' })) &&
     verify('sha256', PROOF, certificate.publicKey, await key.sign(PROOF))
   if (!isItsKey) throw new MeshError('STATE_UNREADABLE', 'the CA key does not belong to the CA certificate')
-  const { subjectDer, notBefore, notAfter } = readCertificate(certificate)
-  return { certificate, key, issuer: { subjectDer, keyId: keyIdOf(key.spkiDer) }, notBefore, notAfter }
+  const checked = issuerOf(certificate)
+  const { subjectDer, notBefore, notAfter } = checked
+  const keyId = Buffer.from(checked.keyId, 'hex')
+  return { certificate, key, issuer: { subjectDer, keyId }, checked, notBefore, notAfter }
 }
 
-/** Signs a profile for a public key (SubjectPublicKeyInfo DER). */
-export function signCertificate(
+function issuerOf(certificate: X509Certificate): CheckedIssuer {
+  try {
+    return readIssuer(certificate)
+  } catch (error) {
+    if (!(error instanceof NotDer)) throw error
+    throw new MeshError('STATE_UNREADABLE', 'the CA certificate is not of a form that this CA makes', {
+      cause: error,
+    })
+  }
+}
+
+/**
+ * Signs a profile for a public key, and reads again what was signed.
+ * @param spkiDer SubjectPublicKeyInfo
+ * @throws MeshError ISSUE_CHECK_FAILED; and what the key throws when it signs
+ */
+export async function signChecked(profile: Profile, spkiDer: Uint8Array, signer: Signer): Promise<Checked> {
+  const der = await signUnchecked(profile, spkiDer, signer)
+  return checkIssued(der, { profile, spkiDer, issuer: signer.checked })
+}
+
+/** As `signChecked`: the certificate alone. */
+export async function signCertificate(
+  profile: Profile,
+  spkiDer: Uint8Array,
+  signer: Signer,
+): Promise<X509Certificate> {
+  return (await signChecked(profile, spkiDer, signer)).certificate
+}
+
+/** Signs a root with its own key, and reads it again. @throws MeshError ISSUE_CHECK_FAILED; and what the key throws */
+export async function signRoot(profile: Profile, key: SigningKey): Promise<X509Certificate> {
+  const issuer = { subjectDer: writeName(profile.subject), keyId: null }
+  const der = await signUnchecked(profile, key.spkiDer, { issuer, key })
+  return checkIssued(der, { profile, spkiDer: key.spkiDer, issuer: null }).certificate
+}
+
+/** A certificate, DER, that nobody has read yet: never to be handed out. */
+export async function signUnchecked(
   profile: Profile,
   spkiDer: Uint8Array,
   { issuer, key }: Pick<Signer, 'issuer' | 'key'>,
-): Promise<X509Certificate> {
-  return make({ profile, spkiDer, issuer }, key)
-}
-
-/** Signs a root with its own key. */
-export function signRoot(profile: Profile, key: SigningKey): Promise<X509Certificate> {
-  const issuer = { subjectDer: writeName(profile.subject), keyId: null }
-  return make({ profile, spkiDer: key.spkiDer, issuer }, key)
-}
-
-async function make(
-  what: { profile: Profile; spkiDer: Uint8Array; issuer: Issuer },
-  key: SigningKey,
-): Promise<X509Certificate> {
-  const tbs = writeTemplate({ ...what, serial: newSerial() })
-  return new X509Certificate(writeCertificate(tbs, await key.sign(tbs)))
+): Promise<Buffer> {
+  const tbs = writeTemplate({ profile, spkiDer, issuer, serial: newSerial() })
+  return writeCertificate(tbs, await key.sign(tbs))
 }
 
 /** 16 octets, the first from 0x40 to 0x7f: positive, never shortened by DER, 126 random bits (RFC 5280 §4.1.2.2). */

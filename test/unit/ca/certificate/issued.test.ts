@@ -12,7 +12,13 @@ import {
   rootProfile,
   serverProfile,
 } from '../../../../ca/certificate/profile.js'
-import { openSigner, type Signer, signCertificate, signRoot } from '../../../../ca/certificate/sign.js'
+import {
+  openSigner,
+  type Signer,
+  signCertificate,
+  signRoot,
+  signUnchecked,
+} from '../../../../ca/certificate/sign.js'
 import { signingKeyOf } from '../../../../ca/certificate/signing-key.js'
 import { newKeyPair } from '../../../../ca/keys/key-pair.js'
 import { isMeshError } from '../../../../mesh/errors.js'
@@ -121,8 +127,8 @@ describe('certificates of the CA', () => {
     const { root, issuing } = await twoCas()
     const { spkiDer } = newKeyPair()
     const profile = memberProfile({ id, instanceId, ttlMs: 3_600_000, now }, issuing)
-    const leaf = await signCertificate(profile, spkiDer, issuing)
-    const issuer = issuing.certificate
+    const leaf = await signUnchecked(profile, spkiDer, issuing)
+    const issuer = issuing.checked
     expect(() => checkIssued(leaf, { profile, spkiDer, issuer })).not.toThrow()
     const changed = (changes: Partial<Profile>): Profile => ({ ...profile, ...changes })
     const wrong = [
@@ -133,12 +139,12 @@ describe('certificates of the CA', () => {
       { profile: changed({ notBefore: profile.notBefore - 1000 }), spkiDer, issuer },
       { profile: changed({ subject: [{ attribute: 'CN', value: 'planner' }] }), spkiDer, issuer },
       { profile, spkiDer: newKeyPair().spkiDer, issuer },
-      { profile, spkiDer, issuer: root.certificate },
-      { profile, spkiDer, issuer: (await twoCas()).issuing.certificate },
+      { profile, spkiDer, issuer: root.checked },
+      { profile, spkiDer, issuer: (await twoCas()).issuing.checked },
     ]
     for (const meant of wrong)
       expect(() => checkIssued(leaf, meant)).toThrow(expect.objectContaining({ code: 'ISSUE_CHECK_FAILED' }))
-    const ca = await signCertificate({ ...profile, usage: 'issuing' }, spkiDer, issuing)
+    const ca = await signUnchecked({ ...profile, usage: 'issuing' }, spkiDer, issuing)
     expect(() => checkIssued(ca, { profile, spkiDer, issuer })).toThrow(
       expect.objectContaining({ code: 'ISSUE_CHECK_FAILED' }),
     )
