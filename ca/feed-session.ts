@@ -133,6 +133,10 @@ function bringUpToDate(options: SessionOptions, session: Session, at: Position |
 function changesFor(world: CaWorld, session: Session, move: Move): Change[] {
   const { id } = session.member
   const changes: Change[] = []
+  // before what they withdraw: a member that is to renew knows by whom
+  if (move.bundlesChanged) changes.push({ kind: 'bundles', bundles: world.bundles() })
+  if (move.bundlesChanged && world.revokedIssuers().length > 0)
+    changes.push({ kind: 'revoke-issuers', issuers: [...world.revokedIssuers()] })
   if (move.revoked !== null)
     changes.push({ kind: 'revoke', ids: [...move.revoked.ids], serials: [...move.revoked.serials] })
   if (move.restored !== null) changes.push({ kind: 'restore', id: move.restored })

@@ -156,8 +156,9 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   // the root's key stays shut here
   const keys = await openKeyStore({ dir, secrets: { root: null, issuing: passphrase }, dev })
   closers.add(() => keys.close())
-  const hierarchy = await openHierarchy({ dir, trustDomain, keys, dev, now: clock.now() })
-  const world = await openCaWorld(store, hierarchy.bundle)
+  const now = (): number => clock.now()
+  const hierarchy = await openHierarchy({ dir, trustDomain, store, keys, dev, now, toBe: 'served' })
+  const world = await openCaWorld(store, hierarchy)
   const acknowledgements = openAcknowledgements(clock)
   const failed = (error: unknown): void => log.error('ca.failed', errorFields(error))
   const endpoints = openEndpoints({ store, world, clock, failed })

@@ -11,6 +11,7 @@ import { storeCrls } from './store/crls.js'
 import { storeMembers } from './store/members.js'
 import { MIGRATIONS } from './store/migrations.js'
 import type { Action, CaStore, MeshState, StoredPolicy } from './store/model.js'
+import { storeRotation } from './store/rotation.js'
 import { advanceEpoch, transact } from './store/rows.js'
 import { storeTokens } from './store/tokens.js'
 import { storeWithdrawals } from './store/withdrawals.js'
@@ -43,6 +44,7 @@ export function openCaStore(file: string): CaStore {
     ...storeWithdrawals(db),
     ...storeTokens(db),
     ...storeCrls(db),
+    ...storeRotation(db),
     ...storeMesh(db, mesh),
     ...storeEndpoints(db),
     ...storeActions(db),

@@ -6,9 +6,19 @@ import { type CompiledPolicy, compilePolicy, slicePolicy, visibleCallees } from 
 import { parsePolicy } from '../mesh/policy/document.js'
 import { EMPTY_POLICY, type Policy } from '../mesh/policy/model.js'
 import { meaningOf, type SpiffeId, type TrustDomain } from '../mesh/spiffe-id.js'
-import { bundlePem, type TrustBundle } from '../mesh/trust-bundle.js'
-import type { Endpoint, Position, RevokedSerial, View } from '../mesh/wire/feed.js'
+import {
+  type Endpoint,
+  type Position,
+  type RevokedSerial,
+  type View,
+  type WireBundle,
+  wireBundle,
+} from '../mesh/wire/feed.js'
+import type { Hierarchy } from './hierarchy.js'
 import type { CaStore } from './store/model.js'
+
+/** What the world needs of the hierarchy. */
+type CaTrust = Pick<Hierarchy, 'trustDomain' | 'bundle' | 'revokedIssuers'>
 
 /** One step of the epoch. */
 export interface Move {
@@ -18,6 +28,8 @@ export interface Move {
   /** The policy now in force, when it is another. */
   readonly policy: Policy | null
   readonly endpointsChanged: boolean
+  /** Other roots or issuing CAs than before; with which of them are withdrawn. */
+  readonly bundlesChanged: boolean
 }
 
 /** What led to this position was committed and then not told: nobody knows what changed, only that it did. */
@@ -32,11 +44,14 @@ export const still = (position: Position): Move => ({
   restored: null,
   policy: null,
   endpointsChanged: false,
+  bundlesChanged: false,
 })
 
 export interface CaWorld {
   readonly trustDomain: TrustDomain
-  readonly bundle: TrustBundle
+  /** What members are told of CAs. */
+  bundles(): WireBundle[]
+  revokedIssuers(): readonly string[]
   /** The policy in force; version 0 before the first push. */
   policy(): CompiledPolicy
   position(): Position
@@ -64,8 +79,8 @@ interface Told {
 }
 
 /** @throws MeshError POLICY_MALFORMED when the stored policy cannot be read by this release */
-export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<CaWorld> {
-  const { trustDomain } = bundle
+export async function openCaWorld(store: CaStore, hierarchy: CaTrust): Promise<CaWorld> {
+  const { trustDomain } = hierarchy
   let told = await readTold(store, trustDomain)
   let tail: Promise<unknown> = Promise.resolve()
   const listeners: ((move: Move | Lost) => void)[] = []
@@ -108,12 +123,13 @@ export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<
     })
   return {
     trustDomain,
-    bundle,
+    bundles: () => [wireBundle(hierarchy.bundle)],
+    revokedIssuers: () => hierarchy.revokedIssuers,
     policy: () => told.compiled,
     position: () => told.position,
     inOrder,
     advance,
-    ...viewsOf(store, bundle, () => told),
+    ...viewsOf(store, hierarchy, () => told),
     endpoints: () => told.endpoints,
     onMove: (listener) => void listeners.push(listener),
   }
@@ -122,10 +138,10 @@ export async function openCaWorld(store: CaStore, bundle: TrustBundle): Promise<
 /** What of it each member sees. */
 function viewsOf(
   store: CaStore,
-  bundle: TrustBundle,
+  hierarchy: CaTrust,
   told: () => Told,
 ): Pick<CaWorld, 'viewFor' | 'policyFor' | 'calleesFor' | 'endpointsFor'> {
-  const { trustDomain } = bundle
+  const { trustDomain } = hierarchy
   const policyFor = (id: SpiffeId): Policy => slicePolicy(told().policy, trustDomain, id)
   const calleesFor = (id: SpiffeId): SpiffeId[] =>
     visibleCallees(told().compiled, id, [...told().compiled.services.keys()])
@@ -143,10 +159,10 @@ function viewsOf(
       const { ids, serials } = await store.withdrawn(now)
       return {
         trustDomain,
-        bundles: [{ trustDomain, rootsPem: bundlePem(bundle), issuingPem: '', crossPem: '' }],
+        bundles: [wireBundle(hierarchy.bundle)],
         revokedIds: [...ids],
         revokedSerials: [...serials],
-        revokedIssuers: [],
+        revokedIssuers: [...hierarchy.revokedIssuers],
         policy: policyFor(id),
         callees: calleesFor(id),
         endpoints: endpointsFor(id),

@@ -274,7 +274,7 @@ export const ERRORS = {
   },
   CA_EXPIRED: config(
     'the root or the issuing CA is at the end of its life',
-    'make a new CA in another home: troth init --home DIR',
+    'replace it: troth ca rotate issuing, or troth ca rotate root when the root has ended',
   ),
   CLONE_SUSPECTED: denied(
     'one certificate was used to renew with two different keys',
@@ -322,6 +322,19 @@ export const ERRORS = {
     'use --ttl 15m or more',
   ),
   CERT_UNKNOWN: missing('no certificate of that serial was issued', 'see troth cert list'),
+  CA_ROTATION_RUNNING: conflict(
+    'another rotation of a CA is open; one ends before the next begins',
+    'finish it first: see troth ca status',
+  ),
+  CA_ROTATION_NONE: conflict('there is no rotation at that point to go on with', 'see troth ca status'),
+  CA_ROTATION_INVALID: bad(
+    'the certificates handed over for a rotation are not those that it needs',
+    'run troth ca rotate again: it goes on where it stands',
+  ),
+  CA_ROTATION_BLOCKED: conflict(
+    'the rotation waits for members that have not acknowledged, or not renewed',
+    'see troth ca status; to go on without them: add --force',
+  ),
   ENDPOINT_NOT_ALLOWED: denied(
     'a sidecar announced an address that is not its own',
     'set it on the CA: troth agent add NAME --address HOST',

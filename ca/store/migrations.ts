@@ -119,4 +119,34 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE members ADD COLUMN suspended_at INTEGER;
   ALTER TABLE certificates ADD COLUMN revoked_for TEXT;
   `,
+  // The CAs of this home and the rotation that is under way. What the files root.pem and issuing.pem say is copied from here.
+  `
+  CREATE TABLE authorities (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    fingerprint TEXT NOT NULL UNIQUE,
+    usage TEXT NOT NULL CHECK (usage IN ('root', 'issuing')),
+    state TEXT NOT NULL CHECK (state IN ('next', 'current', 'previous', 'retired')),
+    issuer TEXT NOT NULL,
+    signed_by TEXT NOT NULL,
+    label TEXT NOT NULL,
+    pem TEXT NOT NULL,
+    cross_pem TEXT,
+    revoked_at INTEGER
+  ) STRICT;
+
+  CREATE TABLE rotation (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('issuing', 'root')),
+    compromised INTEGER NOT NULL CHECK (compromised IN (0, 1)),
+    phase TEXT NOT NULL CHECK (phase IN ('prepare', 'distribute', 'renew')),
+    started_at INTEGER NOT NULL,
+    phase_at INTEGER NOT NULL,
+    epoch INTEGER
+  ) STRICT;
+
+  CREATE TABLE rotation_acks (instance_id TEXT NOT NULL PRIMARY KEY) STRICT;
+
+  CREATE INDEX certificates_by_issuer ON certificates (issuer, not_after);
+  `,
 ]

@@ -3,6 +3,7 @@
 
 import type { AgentName, NamedKind, SpiffeId, TrustDomain } from '../../mesh/spiffe-id.js'
 import type { Endpoint, Position, RevokedSerial } from '../../mesh/wire/feed.js'
+import type { RotationStore } from '../rotation/model.js'
 
 export interface MeshState {
   readonly trustDomain: TrustDomain
@@ -146,7 +147,7 @@ export interface Withdrawn {
   readonly serials: readonly RevokedSerial[]
 }
 
-export interface CaStore {
+export interface CaStore extends RotationStore {
   mesh(): Promise<MeshState>
   setAddress(host: string): Promise<void>
 

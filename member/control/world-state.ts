@@ -7,15 +7,15 @@ import { compilePolicy } from '../../mesh/policy/compile.js'
 import { EMPTY_POLICY, type Policy } from '../../mesh/policy/model.js'
 import { revocationsOf, withRestored, withRevoked, withRevokedIssuers } from '../../mesh/revocation.js'
 import type { SpiffeId, TrustDomain } from '../../mesh/spiffe-id.js'
+import { besideRoots, checkNoDevRoot, parseTrustBundle, type TrustBundle } from '../../mesh/trust-bundle.js'
 import {
-  besideRoots,
-  bundlePem,
-  checkNoDevRoot,
-  joinPem,
-  parseTrustBundle,
-  type TrustBundle,
-} from '../../mesh/trust-bundle.js'
-import type { Change, Endpoint, Position, View, WireBundle } from '../../mesh/wire/feed.js'
+  type Change,
+  type Endpoint,
+  type Position,
+  type View,
+  type WireBundle,
+  wireBundle,
+} from '../../mesh/wire/feed.js'
 import type { World } from './world.js'
 
 /** A world with the policy it was compiled from, which is what is written down. */
@@ -77,7 +77,7 @@ export function keepingBundles(next: WorldState, { world: { bundles } }: WorldSt
     next.world.bundles.size === bundles.size &&
     [...next.world.bundles.values()].every((bundle) => {
       const before = bundles.get(bundle.trustDomain)
-      return before !== undefined && isDeepStrictEqual(wireOf(before), wireOf(bundle))
+      return before !== undefined && isDeepStrictEqual(wireBundle(before), wireBundle(bundle))
     })
   return isSame ? { ...next, world: { ...next.world, bundles } } : next
 }
@@ -86,7 +86,7 @@ export function keepingBundles(next: WorldState, { world: { bundles } }: WorldSt
 export function viewOf({ world, policy }: WorldState): View {
   return {
     trustDomain: world.trustDomain,
-    bundles: [...world.bundles.values()].map(wireOf),
+    bundles: [...world.bundles.values()].map(wireBundle),
     revokedIds: [...world.revocations.ids],
     revokedSerials: [...world.revocations.serials.values()],
     revokedIssuers: [...world.revocations.issuers],
@@ -152,13 +152,6 @@ function bundlesOf(wire: readonly WireBundle[], { trustDomain, dev }: Ground): M
     throw new MeshError('WIRE_MALFORMED', `the trust bundle of ${trustDomain} itself is missing`)
   return bundles
 }
-
-const wireOf = (bundle: TrustBundle): WireBundle => ({
-  trustDomain: bundle.trustDomain,
-  rootsPem: bundlePem(bundle),
-  issuingPem: joinPem(bundle.issuing),
-  crossPem: joinPem(bundle.crosses),
-})
 
 function endpointsOf(wire: readonly Endpoint[]): Map<SpiffeId, readonly Endpoint[]> {
   const endpoints = new Map<SpiffeId, Endpoint[]>()

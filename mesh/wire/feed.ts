@@ -19,6 +19,7 @@ import {
 } from '../parse.js'
 import { READ_POLICY } from '../policy/model.js'
 import { parseSpiffeId, parseTrustDomain } from '../spiffe-id.js'
+import { joinPem, type TrustBundle } from '../trust-bundle.js'
 
 export const FEED_PATH = '/v1/feed'
 export const FEED_PROTOCOL = 'troth.feed.v1'
@@ -60,6 +61,14 @@ const bundle = record({
   crossPem: withDefault(lines(65_536), ''),
 })
 export type WireBundle = Read<typeof bundle>
+
+/** A trust bundle as it is sent. */
+export const wireBundle = ({ trustDomain, roots, issuing, crosses }: TrustBundle): WireBundle => ({
+  trustDomain,
+  rootsPem: joinPem(roots),
+  issuingPem: joinPem(issuing),
+  crossPem: joinPem(crosses),
+})
 
 /** SHA-256 of SubjectPublicKeyInfos, lower-case hex. */
 const issuers = listOf(text(64), 64)

@@ -20,7 +20,11 @@ it('an announcement that outlives its connection goes after the grace', async ()
   const store = openCaStore(file)
   const clock = manualClock()
   const { rootPem } = await makeHierarchy({ trustDomain, dev: true })
-  const world = await openCaWorld(store, parseTrustBundle(trustDomain, rootPem))
+  const world = await openCaWorld(store, {
+    trustDomain,
+    bundle: parseTrustBundle(trustDomain, rootPem),
+    revokedIssuers: [],
+  })
   const endpoints = openEndpoints({ store, world, clock, failed: () => undefined })
   const name = parseAgentName('planner')
   const { member } = await store.register(
@@ -61,7 +65,11 @@ it('an endpoint is announced for itself only, by a kind that is called, where it
   const store = openCaStore(file)
   const clock = manualClock()
   const { rootPem } = await makeHierarchy({ trustDomain, dev: true })
-  const world = await openCaWorld(store, parseTrustBundle(trustDomain, rootPem))
+  const world = await openCaWorld(store, {
+    trustDomain,
+    bundle: parseTrustBundle(trustDomain, rootPem),
+    revokedIssuers: [],
+  })
   const endpoints = openEndpoints({ store, world, clock, failed: () => undefined })
   const enrol = async (kind: MemberKey['kind'], address: string | null): Promise<Certificate> => {
     const name = parseAgentName('planner')

@@ -1,9 +1,11 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { createHierarchy, openHierarchy, type StoredHierarchy } from '../../../ca/hierarchy.js'
+import { createHierarchy, type LiveHierarchy, openHierarchy } from '../../../ca/hierarchy.js'
+import { openKeyFile } from '../../../ca/keys/file-keys.js'
 import { openKeyStore } from '../../../ca/keys/key-store.js'
-import { parseTrustDomain } from '../../../mesh/spiffe-id.js'
+import { createCaStore, openCaStore } from '../../../ca/store.js'
+import { parseTrustDomain, type TrustDomain } from '../../../mesh/spiffe-id.js'
 import { scratchDir } from '../../support/audit-records.js'
 
 const trustDomain = parseTrustDomain('acme.internal')
@@ -11,16 +13,27 @@ const passphrases = { root: 'root words', issuing: 'issuing words' }
 const now = Date.now()
 const YEAR = 365 * 86_400_000
 
-const create = async (dir: string, dev = false): ReturnType<typeof createHierarchy> => {
+const create = async (dir: string, dev = false): Promise<void> => {
   const keys = await openKeyStore({ dir, secrets: passphrases, dev: true })
-  return createHierarchy({ dir, trustDomain, dev, keys, now })
+  await createHierarchy({ dir, trustDomain, dev, keys, now })
+  createCaStore(path.join(dir, 'ca.db'), { trustDomain, address: '127.0.0.1' })
 }
-const open = async (
-  dir: string,
-  { passphrase = passphrases.issuing, ...changes }: Partial<StoredHierarchy> & { passphrase?: string } = {},
-): ReturnType<typeof openHierarchy> => {
-  const keys = await openKeyStore({ dir, secrets: { root: null, issuing: passphrase }, dev: true })
-  return openHierarchy({ dir, trustDomain, keys, dev: false, now, ...changes })
+interface Changes {
+  readonly passphrase?: string
+  readonly trustDomain?: TrustDomain
+  readonly dev?: boolean
+  readonly now?: number
+}
+const open = async (dir: string, changes: Changes = {}): Promise<LiveHierarchy> => {
+  const { passphrase = passphrases.issuing, dev = false, now: at = now } = changes
+  const store = openCaStore(path.join(dir, 'ca.db'))
+  try {
+    const keys = await openKeyStore({ dir, secrets: { root: null, issuing: passphrase }, dev: true })
+    const td = changes.trustDomain ?? trustDomain
+    return await openHierarchy({ dir, trustDomain: td, store, keys, dev, now: () => at, toBe: 'served' })
+  } finally {
+    await store.close()
+  }
 }
 const code = (name: string): unknown => expect.objectContaining({ code: name })
 
@@ -28,13 +41,12 @@ describe('the hierarchy of a home', () => {
   it('opens with the issuing passphrase; the root key has its own', async () => {
     using scratch = scratchDir()
     await create(scratch.dir)
-    const { bundle, issuers } = await open(scratch.dir)
-    expect(bundle.roots).toHaveLength(1)
-    expect(issuers[0]?.issuer).toMatch(/^[0-9a-f]{64}$/)
-    const openRoot = async (root: string) =>
-      (await openKeyStore({ dir: scratch.dir, secrets: { root, issuing: null }, dev: true })).open('root')
-    await expect(openRoot(passphrases.issuing)).rejects.toEqual(code('PASSPHRASE_WRONG'))
-    await expect(openRoot(passphrases.root)).resolves.toBeDefined()
+    const hierarchy = await open(scratch.dir)
+    expect(hierarchy.bundle.roots).toHaveLength(1)
+    expect(hierarchy.current().issuer).toMatch(/^[0-9a-f]{64}$/)
+    const rootKey = path.join(scratch.dir, 'root.key.pem')
+    await expect(openKeyFile(rootKey, passphrases.issuing)).rejects.toEqual(code('PASSPHRASE_WRONG'))
+    await expect(openKeyFile(rootKey, passphrases.root)).resolves.toBeDefined()
   })
 
   it('stays shut to a wrong or missing passphrase', async () => {
