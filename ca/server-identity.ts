@@ -43,21 +43,19 @@ export async function makeServerIdentity(options: ServerIdentityOptions): Promis
   const hosts = [address, '127.0.0.1', '::1', ...(isAny(listen) ? [] : [listen])]
   const profile = serverProfile({ trustDomain, hosts, ttlMs: LIFE_MS, now }, ca.signer)
   const { privateKey, spkiDer } = newKeyPair()
-  const leaf = await signChecked(profile, spkiDer, ca.signer)
-  await store.recordServerCertificate(
-    recordOf(leaf, {
-      id: caId(trustDomain),
-      instanceId: randomUUID(),
-      issuer: ca.issuer,
-      origin: 'server',
-      issuedAt: now,
-      publicKeyHash: hashOfKey(spkiDer),
-    }),
-  )
+  const record = recordOf(await signChecked(profile, spkiDer, ca.signer), {
+    id: caId(trustDomain),
+    instanceId: randomUUID(),
+    issuer: ca.issuer,
+    origin: 'server',
+    issuedAt: now,
+    publicKeyHash: hashOfKey(spkiDer),
+  })
+  await store.recordServerCertificate(record)
   return {
     identity: {
       keyPem: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
-      chainPem: leaf.certificate.toString() + ca.issuing.toString() + ca.root.toString(),
+      chainPem: record.pem + ca.issuing.toString() + ca.root.toString(),
     },
     renewAt: now + (profile.notAfter - now) / 2,
   }

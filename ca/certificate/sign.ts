@@ -1,7 +1,7 @@
 // Makes certificates from profiles: the one place where the CA's keys sign certificates. It decides nothing; what is signed here
 // is read again by check-issued.ts before anybody gets it: template, signature, check.
 
-import { randomBytes, verify, type X509Certificate } from 'node:crypto'
+import { randomBytes, verify, X509Certificate } from 'node:crypto'
 import { MeshError } from '../../mesh/errors.js'
 import { type Checked, type CheckedIssuer, checkIssued, readIssuer } from './check-issued.js'
 import { NotDer } from './der.js'
@@ -58,20 +58,20 @@ export async function signChecked(profile: Profile, spkiDer: Uint8Array, signer:
   return checkIssued(der, { profile, spkiDer, issuer: signer.checked })
 }
 
-/** As `signChecked`: the certificate alone. */
+/** As `signChecked`: the certificate alone, which OpenSSL has read besides. */
 export async function signCertificate(
   profile: Profile,
   spkiDer: Uint8Array,
   signer: Signer,
 ): Promise<X509Certificate> {
-  return (await signChecked(profile, spkiDer, signer)).certificate
+  return new X509Certificate((await signChecked(profile, spkiDer, signer)).der)
 }
 
 /** Signs a root with its own key, and reads it again. @throws MeshError ISSUE_CHECK_FAILED; and what the key throws */
 export async function signRoot(profile: Profile, key: SigningKey): Promise<X509Certificate> {
   const issuer = { subjectDer: writeName(profile.subject), keyId: null }
   const der = await signUnchecked(profile, key.spkiDer, { issuer, key })
-  return checkIssued(der, { profile, spkiDer: key.spkiDer, issuer: null }).certificate
+  return new X509Certificate(checkIssued(der, { profile, spkiDer: key.spkiDer, issuer: null }).der)
 }
 
 /** A certificate, DER, that nobody has read yet: never to be handed out. */
