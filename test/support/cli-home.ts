@@ -41,6 +41,8 @@ export interface CliHome extends AsyncDisposable {
 export interface RunOptions {
   readonly env?: Record<string, string>
   readonly input?: string
+  /** Leaves stdin open after the input: the program ends when its peer does. */
+  readonly holdInput?: boolean
   readonly cwd?: string
 }
 
@@ -108,7 +110,8 @@ function launch(command: string, args: readonly string[], options: RunOptions): 
     stderr += chunk
     told()
   })
-  child.stdin?.end(options.input)
+  if (options.holdInput === true) child.stdin?.write(options.input ?? '')
+  else child.stdin?.end(options.input)
   const ended = new Promise<Finished>((resolve) => {
     child.on('error', (error) => resolve({ code: 127, stdout, stderr: `${stderr}${error.message}` }))
     child.on('close', (code) => resolve({ code, stdout, stderr }))
