@@ -4,11 +4,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../host/clock.js'
 import type { Log } from '../host/log.js'
-import { asMeshError, MeshError } from '../mesh/errors.js'
+import { isMeshError, MeshError } from '../mesh/errors.js'
 import { type AgentName, meaningOf, namedId } from '../mesh/spiffe-id.js'
 import { bundlePem, fingerprintOf } from '../mesh/trust-bundle.js'
 import { type Enrolment, formatJoinToken } from '../mesh/wire/enrolment.js'
 import { type Actor, CA_ITSELF, tokenBearer } from './actor.js'
+import type { CaAudit } from './audit.js'
 import { CSR_OF_MEMBER, type Csr, csrOfForeignClient, parseCsr } from './certificate/csr.js'
 import { memberNames } from './certificate/profile.js'
 import type { Hierarchy } from './hierarchy.js'
@@ -51,6 +52,7 @@ export interface AuthorityOptions {
   readonly hierarchy: Hierarchy
   readonly store: CaStore
   readonly registry: Registry
+  readonly audit: CaAudit
   readonly clock: Clock
   readonly log: Log
   readonly leafTtlMs: number
@@ -73,7 +75,7 @@ export function openAuthority(options: AuthorityOptions): Authority {
 }
 
 async function mint(
-  { store, registry, clock, hierarchy, address }: AuthorityOptions,
+  { registry, audit, clock, hierarchy, address }: AuthorityOptions,
   actor: Actor,
   key: MemberKey,
 ): Promise<{ token: string; expiresAt: number; registered: boolean }> {
@@ -82,8 +84,10 @@ async function mint(
   const createdAt = clock.now()
   const expiresAt = createdAt + TOKEN_LIFE_MS
   const { kind, name, registration } = member
-  await store.addToken({ kind, name, registration, secretHash: hashOfSecret(secret), createdAt, expiresAt })
-  await registry.act(actor, 'token.mint', member.id)
+  const minted = { kind, name, registration, secretHash: hashOfSecret(secret), createdAt, expiresAt }
+  await audit.run(actor, { what: 'token.mint', object: member.id, detail: () => null }, (on) =>
+    on.addToken(minted),
+  )
   const token = formatJoinToken({
     trustDomain: hierarchy.trustDomain,
     caAddress: await address(),
@@ -99,20 +103,22 @@ async function enrol(
   options: AuthorityOptions,
   { kind, name, instanceId, csrPem, secret, source }: EnrolQuery & { secret: string; source: string },
 ): Promise<Enrolment> {
-  const { store, registry, clock } = options
+  const { store, audit, clock, hierarchy } = options
   // The request is read first: a malformed one must not burn the token. Then the token is spent, in one conditional UPDATE, before
   // anything is signed: of any number of replays one gets this far, and a crash after it costs a token, never a second winner.
   const csr = parseCsr(csrPem, CSR_OF_MEMBER)
   const actor = tokenBearer(source)
-  try {
-    const member = await store.redeemToken({ kind, name, secretHash: hashOfSecret(secret), now: clock.now() })
-    return await enrolMember(options, { member, instanceId, csr, origin: 'token', actor })
-  } catch (error) {
-    // an unknown token proves nothing about its sender: it may not write into the audit
-    const { code } = asMeshError(error)
-    if (code !== 'JOIN_TOKEN_INVALID') await registry.refused(actor, 'enrol', `${kind}/${name}`, code)
-    throw error
-  }
+  const member = await store
+    .redeemToken({ kind, name, secretHash: hashOfSecret(secret), now: clock.now() })
+    .catch(async (error: unknown) => {
+      // an unknown token proves nothing about its sender: the door counts it
+      if (!isMeshError(error, 'JOIN_TOKEN_INVALID'))
+        await audit.tokenRefused(actor, namedId(hierarchy.trustDomain, kind, name), error)
+      throw error
+    })
+  return audit.guard(actor, { what: 'enrol', object: member.id }, () =>
+    enrolMember(options, { member, instanceId, csr, origin: 'token', actor }),
+  )
 }
 
 async function enrolLocal(
@@ -120,14 +126,17 @@ async function enrolLocal(
   actor: Actor,
   { kind, name, instanceId, csrPem }: EnrolQuery,
 ): Promise<Enrolment> {
-  const { registry } = options
-  const csr = parseCsr(csrPem, CSR_OF_MEMBER)
-  // a collector is the mesh's own furniture; an agent's name is registered on purpose, so that a slip of the keyboard is not a new agent
-  const member =
-    kind === 'collector'
-      ? (await registry.require(actor, { kind, name })).member
-      : await registry.find({ kind, name })
-  return enrolMember(options, { member, instanceId, csr, origin: 'local-admin', actor })
+  const { registry, audit, hierarchy } = options
+  const object = namedId(hierarchy.trustDomain, kind, name)
+  return audit.guard(actor, { what: 'enrol', object }, async () => {
+    const csr = parseCsr(csrPem, CSR_OF_MEMBER)
+    // a collector is the mesh's own furniture; an agent's name is registered on purpose, so that a slip of the keyboard is not a new agent
+    const member =
+      kind === 'collector'
+        ? (await registry.require(actor, { kind, name })).member
+        : await registry.find({ kind, name })
+    return enrolMember(options, { member, instanceId, csr, origin: 'local-admin', actor })
+  })
 }
 
 async function issueForClient(
@@ -135,10 +144,13 @@ async function issueForClient(
   actor: Actor,
   { name, csrPem }: { name: AgentName; csrPem: string },
 ): Promise<Enrolment> {
-  const id = namedId(options.hierarchy.trustDomain, 'agent', name)
-  const csr = parseCsr(csrPem, csrOfForeignClient(memberNames(id), []))
-  const { member } = await options.registry.require(actor, { kind: 'agent', name })
-  return enrolMember(options, { member, instanceId: randomUUID(), csr, origin: 'issue', actor })
+  const { registry, audit, hierarchy } = options
+  const object = namedId(hierarchy.trustDomain, 'agent', name)
+  return audit.guard(actor, { what: 'cert.issue', object }, async () => {
+    const csr = parseCsr(csrPem, csrOfForeignClient(memberNames(object), []))
+    const { member } = await registry.require(actor, { kind: 'agent', name })
+    return enrolMember(options, { member, instanceId: randomUUID(), csr, origin: 'issue', actor })
+  })
 }
 
 interface FirstLeaf {
@@ -150,12 +162,16 @@ interface FirstLeaf {
 }
 
 async function enrolMember(options: AuthorityOptions, first: FirstLeaf): Promise<Enrolment> {
-  const { store, registry, log, issued } = options
+  const { audit, log, issued } = options
   const { member, instanceId, csr, origin, actor } = first
   checkMayHold(member)
   const certificate = await leafFor(options, member, { instanceId, csr, origin })
-  await store.recordEnrolment(certificate, member.registration)
-  await registry.act(actor, `enrol.${origin}`, `${member.id} ${certificate.serial}`)
+  const attempt = {
+    what: origin === 'issue' ? 'cert.issue' : 'enrol',
+    object: member.id,
+    detail: () => certificate.serial,
+  }
+  await audit.run(actor, attempt, (on) => on.recordEnrolment(certificate, member.registration))
   log.info('certificate.issued', { id: member.id, serial: certificate.serial, by: origin, instanceId })
   issued(origin)
   return answer(options, certificate)
@@ -166,14 +182,14 @@ async function renew(
   actor: Actor,
   { current, csrPem }: { current: Certificate; csrPem: string },
 ): Promise<Enrolment> {
-  const { store, registry, clock, log, issued } = options
-  const csr = parseCsr(csrPem, CSR_OF_MEMBER)
-  const meaning = meaningOf(current.id)
-  if (meaning.kind === 'ca' || meaning.kind === 'foreign')
-    throw new MeshError('PEER_KIND_WRONG', `${current.id} does not renew here`)
-  let member: Member | undefined
-  try {
-    member = await registry.find(meaning)
+  const { store, registry, audit, clock, log, issued } = options
+  const attempt = { what: 'renew', object: current.id, detail: ({ serial }: Certificate) => serial }
+  return audit.guard(actor, attempt, async () => {
+    const csr = parseCsr(csrPem, CSR_OF_MEMBER)
+    const meaning = meaningOf(current.id)
+    if (meaning.kind === 'ca' || meaning.kind === 'foreign')
+      throw new MeshError('PEER_KIND_WRONG', `${current.id} does not renew here`)
+    const member = await registry.find(meaning)
     checkGrace(current, member, clock.now())
     // asked again after a lost answer: nothing is signed twice
     const earlier = await store.findSuccessor(current.serial)
@@ -181,18 +197,16 @@ async function renew(
       earlier?.publicKeyHash === csr.publicKeyHash
         ? earlier
         : await leafFor(options, member, { instanceId: current.instanceId, csr, origin: 'renewal' })
-    const certificate = await store.recordRenewal(candidate, current.serial, clock.now())
-    await registry.act(actor, 'renew', `${current.id} ${certificate.serial}`)
+    const certificate = await audit
+      .run(actor, attempt, (on) => on.recordRenewal(candidate, current.serial, clock.now()))
+      .catch(async (error: unknown) => {
+        if (isMeshError(error, 'CLONE_SUSPECTED')) await onClone(options, member, current)
+        throw error
+      })
     log.info('certificate.renewed', { id: current.id, serial: certificate.serial, parent: current.serial })
     issued('renewal')
-    return await answer(options, certificate)
-  } catch (error) {
-    const { code } = asMeshError(error)
-    // first: an audit that cannot be written must not keep the suspension from the members
-    if (code === 'CLONE_SUSPECTED' && member !== undefined) await onClone(options, member, current)
-    await registry.refused(actor, 'renew', current.serial, code)
-    throw error
-  }
+    return answer(options, certificate)
+  })
 }
 
 /** @throws MeshError RENEW_GRACE_OVER */

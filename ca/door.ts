@@ -32,7 +32,7 @@ export interface DoorOptions {
   readonly clock: Clock
   readonly log: Log
   /** Counts a connection turned away before it reached a door. */
-  readonly refused: (reason: 'junk' | 'slow' | 'crowd' | 'tls') => void
+  readonly refused: (reason: 'junk' | 'slow' | 'crowd' | 'tls', source: string) => void
 }
 
 export interface Door {
@@ -84,7 +84,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', (error) => log.debug('ca.socket', errorFields(error)))
     if (!passing.enter(socket)) {
-      options.refused('crowd')
+      options.refused('crowd', socket.remoteAddress ?? '')
       socket.destroy()
       return
     }
@@ -132,7 +132,7 @@ function sort(
     sorted(isMember)
   }
   const turnAway = (reason: 'junk' | 'slow'): void => {
-    refused(reason)
+    refused(reason, socket.remoteAddress ?? '')
     settle(undefined)
     socket.destroy()
   }
@@ -195,8 +195,8 @@ const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddr
 /** One request a connection; its time is bounded as it is accepted. */
 function bound(server: HttpsServer, { log, refused }: DoorOptions): void {
   server.maxRequestsPerSocket = 1
-  server.on('tlsClientError', (error: Error) => {
-    refused('tls')
+  server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+    refused('tls', socket.remoteAddress ?? '')
     // anybody can cause these
     log.debug('ca.tls_refused', { error: error.message })
   })

@@ -8,9 +8,11 @@ import type { Clock } from '../host/clock.js'
 import { type Answer, type Request, type Route, serveRoutes } from '../host/http-server.js'
 import { errorFields, type Log } from '../host/log.js'
 import { clientChain } from '../host/tls.js'
-import { asMeshError, MeshError } from '../mesh/errors.js'
+import { NOBODY, type Party } from '../mesh/audit-record.js'
+import { asMeshError, isMeshError, MeshError } from '../mesh/errors.js'
 import { revocationsOf } from '../mesh/revocation.js'
-import { verifyPeer } from '../mesh/verify-peer.js'
+import { partyOf } from '../mesh/svid.js'
+import { PeerRefused, verifyPeer } from '../mesh/verify-peer.js'
 import {
   ENROLMENT_MAX_BYTES,
   READ_ENROL,
@@ -21,6 +23,7 @@ import {
 import { FEED_PATH } from '../mesh/wire/feed.js'
 import { PROBLEM_TYPE, problemOf } from '../mesh/wire/problem.js'
 import { memberActor } from './actor.js'
+import type { CaAudit } from './audit.js'
 import type { Authority } from './authority.js'
 import type { Feed } from './feed.js'
 import type { Hierarchy } from './hierarchy.js'
@@ -31,6 +34,7 @@ import { plainAddress, type TryLimit } from './try-limit.js'
 
 export interface PublicDoorOptions {
   readonly authority: Authority
+  readonly audit: CaAudit
   /** Of failed attempts, by address. */
   readonly limit: TryLimit
   readonly renewals: RenewalLimits
@@ -40,7 +44,7 @@ export interface PublicDoorOptions {
 
 /** `POST /v1/enrol`, `GET` and `POST /v1/renew-expired` */
 export function publicDoor(options: PublicDoorOptions): RequestListener {
-  const { authority, limit, log, byKey } = options
+  const { authority, audit, limit, log, byKey } = options
   const enrol: Route = {
     method: 'POST',
     path: '/v1/enrol',
@@ -71,7 +75,7 @@ export function publicDoor(options: PublicDoorOptions): RequestListener {
       return renewFor(options, { request, holder, csrPem })
     },
   }
-  return serveRoutes([enrol, nonce, renewExpired], log)
+  return serveRoutes(counted(audit, [enrol, nonce, renewExpired]), log)
 }
 
 /** Counts failures by the address they come from. @throws MeshError JOIN_TOKEN_TRIES, or that of `work` */
@@ -97,7 +101,7 @@ async function renewFor(
 ): Promise<Answer> {
   const { instanceId } = holder
   const limit = renewals(holder)
-  limit.check(instanceId)
+  provenAs(holder, () => limit.check(instanceId))
   try {
     const json = await authority.renew(memberActor(holder, sourceOf(request.raw.socket)), holder, csrPem)
     limit.count(instanceId)
@@ -112,6 +116,7 @@ async function renewFor(
 
 export interface MemberDoorOptions {
   readonly authority: Authority
+  readonly audit: CaAudit
   readonly feed: Feed
   readonly store: CaStore
   readonly hierarchy: Hierarchy
@@ -127,7 +132,7 @@ export interface MemberDoor {
 
 /** `POST /v1/renew`, `GET /v1/feed` (WebSocket) */
 export function memberDoor(options: MemberDoorOptions): MemberDoor {
-  const { log, feed } = options
+  const { audit, log, feed } = options
   const renew: Route = {
     method: 'POST',
     path: '/v1/renew',
@@ -144,10 +149,13 @@ export function memberDoor(options: MemberDoorOptions): MemberDoor {
     feed.accept({ request, socket, head, source: sourceOf(socket) }, member)
   }
   return {
-    listener: serveRoutes([renew], log),
+    listener: serveRoutes(counted(audit, [renew]), log),
     upgrade: (request, socket, head) => {
       socket.on('error', (error: Error) => log.debug('ca.socket', errorFields(error)))
-      upgrade(request, socket, head).catch((error: unknown) => refuseUpgrade(log, socket, error))
+      upgrade(request, socket, head).catch((error: unknown) => {
+        audit.turnedAway({ peer: peerOf(error), source: sourceOf(socket) }, error)
+        refuseUpgrade(log, socket, error)
+      })
     },
   }
 }
@@ -168,7 +176,7 @@ async function admitMember(
     socket,
     issuers.map((ca) => ca.issuing),
   )
-  const { issuer, serial } = verifyPeer({
+  const svid = verifyPeer({
     chain,
     tlsAuthorized: socket.authorized,
     bundles: new Map([[bundle.trustDomain, bundle]]),
@@ -176,8 +184,39 @@ async function admitMember(
     expected: { kinds: ['agent', 'operator', 'collector'] },
     now,
   })
-  return store.admit({ issuer, serial, pem: chain[0]?.toString() ?? '' }, now)
+  const { issuer, serial } = svid
+  try {
+    return await store.admit({ issuer, serial, pem: chain[0]?.toString() ?? '' }, now)
+  } catch (error) {
+    throw isMeshError(error) ? new PeerRefused(error.code, error.message, partyOf(svid)) : error
+  }
 }
+
+/** What is refused to this member is refused by name. */
+function provenAs({ id, instanceId, serial }: Certificate, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    const peer = { id, instance: instanceId, serial }
+    throw isMeshError(error) ? new PeerRefused(error.code, error.message, peer) : error
+  }
+}
+
+/** Whoever is refused by these is counted in the audit, unless that is recorded there as an action. */
+const counted = (audit: CaAudit, routes: readonly Route[]): Route[] =>
+  routes.map((route) => ({
+    ...route,
+    answer: async (request) => {
+      try {
+        return await route.answer(request)
+      } catch (error) {
+        audit.turnedAway({ peer: peerOf(error), source: sourceOf(request.raw.socket) }, error)
+        throw error
+      }
+    },
+  }))
+
+const peerOf = (error: unknown): Party => (error instanceof PeerRefused ? error.peer : NOBODY)
 
 function refuseUpgrade(log: Log, socket: Duplex, error: unknown): void {
   const problem = asMeshError(error)

@@ -9,9 +9,12 @@ import { openHealthDoor } from '../host/health-door.js'
 import { closeServer, createHttpServer, listen } from '../host/http-server.js'
 import type { Lifecycle } from '../host/lifecycle.js'
 import { errorFields, type Log } from '../host/log.js'
+import { NOBODY } from '../mesh/audit-record.js'
 import { MeshError } from '../mesh/errors.js'
 import { openAcknowledgements } from './acknowledgements.js'
+import type { Actor } from './actor.js'
 import { adminListener } from './admin-api.js'
+import { type CaAudit, openCaAudit } from './audit.js'
 import { openAuthority } from './authority.js'
 import { type Closers, openClosers } from './closers.js'
 import { memberDoor, publicDoor } from './doors-api.js'
@@ -87,6 +90,7 @@ interface State {
   readonly hierarchy: Hierarchy
   readonly world: CaWorld
   readonly registry: Registry
+  readonly audit: CaAudit
   readonly feed: Feed
   readonly metrics: CaMetrics
 }
@@ -94,7 +98,7 @@ interface State {
 async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   const { clock, log, leafTtlMs } = options
   const state = await openState(options, closers)
-  const { dir, store, hierarchy, registry, feed, metrics } = state
+  const { dir, store, hierarchy, registry, audit, feed, metrics } = state
 
   let port = options.port
   const address = async (): Promise<string> => formatPlace((await store.mesh()).address, port)
@@ -102,6 +106,7 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     hierarchy,
     store,
     registry,
+    audit,
     clock,
     log,
     leafTtlMs,
@@ -116,15 +121,22 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   })
   const renewals = openRenewalLimits(clock)
   const byKey = { store, nonces: openNonces(clock), trustDomain: hierarchy.trustDomain }
-  const member = memberDoor({ authority, feed, store, hierarchy, renewals, clock, log })
+  const member = memberDoor({ authority, audit, feed, store, hierarchy, renewals, clock, log })
   const door = await openServedDoor({
     host: options.listen,
     listen: options.listen,
     port,
-    publicListener: publicDoor({ authority, limit, renewals, byKey, log }),
+    publicListener: publicDoor({ authority, audit, limit, renewals, byKey, log }),
     memberListener: member.listener,
     upgrade: member.upgrade,
-    refused: metrics.refused,
+    refused: (reason, source) => {
+      metrics.refused(reason)
+      if (reason === 'tls')
+        audit.turnedAway(
+          { peer: NOBODY, source },
+          new MeshError('PEER_HANDSHAKE_FAILED', 'the TLS handshake failed'),
+        )
+    },
     hierarchy,
     store,
     feed,
@@ -134,8 +146,9 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   })
   port = door.port
 
-  const setAddress = async (host: string): Promise<void> => {
-    await store.setAddress(host)
+  const setAddress = async (actor: Actor, host: string): Promise<void> => {
+    const attempt = { what: 'ca.address', object: host, detail: () => null }
+    await audit.run(actor, attempt, (on) => on.setAddress(host))
     await door.renew()
   }
   const admin = { ...state, authority, clock, log, leafTtlMs, address, setAddress }
@@ -163,11 +176,13 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   const failed = (error: unknown): void => log.error('ca.failed', errorFields(error))
   const endpoints = openEndpoints({ store, world, clock, failed })
   closers.add(() => endpoints.close())
-  const registry = openRegistry({ store, world, acknowledgements, clock, log, dev })
+  const audit = openCaAudit({ store, clock, log })
+  closers.add(() => audit.close())
+  const registry = openRegistry({ store, audit, world, acknowledgements, clock, log, dev })
   const admit = (member: Certificate): Promise<Certificate> => store.admit(member, clock.now())
   const feed = openFeed({ world, endpoints, acknowledgements, admit, clock, log })
   closers.add(() => feed.close())
-  return { dir, store, hierarchy, world, registry, feed, metrics: openCaMetrics({ world, feed }) }
+  return { dir, store, hierarchy, world, registry, audit, feed, metrics: openCaMetrics({ world, feed }) }
 }
 
 /** Takes the state directory for this process. */

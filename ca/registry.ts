@@ -2,13 +2,14 @@
 // each that members must hear of goes through the order of changes.
 
 import type { Clock } from '../host/clock.js'
-import { errorFields, type Log } from '../host/log.js'
+import type { Log } from '../host/log.js'
 import { MeshError, type MeshErrorCode } from '../mesh/errors.js'
 import { compilePolicy } from '../mesh/policy/compile.js'
 import { parsePolicy } from '../mesh/policy/document.js'
 import { namedId } from '../mesh/spiffe-id.js'
 import type { Acknowledgements, Applied } from './acknowledgements.js'
-import { type Actor, formatActor } from './actor.js'
+import type { Actor } from './actor.js'
+import type { CaAudit } from './audit.js'
 import type { CaStore, Member, MemberKey, RevocationScope, Revoked, Settings } from './store/model.js'
 import { type CaWorld, type Move, still } from './world.js'
 
@@ -41,7 +42,7 @@ export interface Registry {
   remove(actor: Actor, key: MemberKey): Promise<Revocation>
   /** @returns the version now in force @throws MeshError POLICY_MALFORMED (the old one stays in force) */
   pushPolicy(actor: Actor, yaml: string): Promise<number>
-  /** Writes into the audit what was done. */
+  /** Writes into the audit what was done and has no transaction of its own. */
   act(actor: Actor, what: string, object: string): Promise<void>
   /** Writes into the audit what was refused. */
   refused(actor: Actor, what: string, object: string, code: MeshErrorCode): Promise<void>
@@ -49,6 +50,7 @@ export interface Registry {
 
 export interface RegistryOptions {
   readonly store: CaStore
+  readonly audit: CaAudit
   readonly world: CaWorld
   readonly acknowledgements: Acknowledgements
   readonly clock: Clock
@@ -61,16 +63,9 @@ const DEFAULTS: Settings = { ttlSeconds: null, address: null, graceSeconds: null
 const TTL_MIN_SECONDS = 900
 
 export function openRegistry(options: RegistryOptions): Registry {
-  const { store, world, clock, log } = options
-  const write = (actor: Actor, what: string, object: string, outcome: string): Promise<void> =>
-    store.act({ at: clock.now(), who: formatActor(actor), what, object: object.slice(0, 2048), outcome })
-  const act: Registry['act'] = (actor, what, object) => write(actor, what, object, 'OK')
+  const { store, audit, world, clock } = options
   const register = (actor: Actor, wanted: MemberKey & Settings): Promise<Member> =>
-    world.advance(async () => {
-      const { member, position } = await store.register(wanted, clock.now())
-      await act(actor, 'agent.add', member.id)
-      return { value: member, move: restoring(member, position) }
-    })
+    bringIn(options, actor, { what: 'agent.add', ...wanted }, (on) => on.register(wanted, clock.now()))
   return {
     find: (key) => find(store, key),
     require: async (actor, key) => {
@@ -89,47 +84,61 @@ export function openRegistry(options: RegistryOptions): Registry {
       checkTtl(options, ttlSeconds)
       const changes = [ttlSeconds, address, graceSeconds, onClone].some((each) => each !== null)
       if (known === undefined || known.state === 'revoked' || !changes) return register(actor, wanted)
-      await act(actor, 'agent.configure', known.id)
-      return store.configure(wanted)
+      const attempt = { what: 'agent.configure', object: known.id, detail: () => settingsOf(wanted) }
+      return audit.run(actor, attempt, (on) => on.configure(wanted))
     },
     revoke: (actor, key, how) =>
-      withdraw(options, { actor, what: 'revoke', object: idOf(world, key), ...how }, () =>
-        store.revokeMember(key, how.reason, clock.now()),
+      withdraw(options, { actor, what: 'revoke', object: idOf(world, key), ...how }, (on) =>
+        on.revokeMember(key, how.reason, clock.now()),
       ),
     revokeCertificate: (actor, serial, { scope, ...how }) =>
-      withdraw(options, { actor, what: 'cert.revoke', object: serial, ...how }, () =>
-        store.revokeCertificate(serial, { reason: how.reason, scope }, clock.now()),
+      withdraw(options, { actor, what: 'cert.revoke', object: serial, ...how }, (on) =>
+        on.revokeCertificate(serial, { reason: how.reason, scope }, clock.now()),
       ),
     suspend: (actor, key, how) =>
-      withdraw(options, { actor, what: 'agent.suspend', object: idOf(world, key), ...how }, () =>
-        store.suspendMember(key, how.reason, clock.now()),
+      withdraw(options, { actor, what: 'agent.suspend', object: idOf(world, key), ...how }, (on) =>
+        on.suspendMember(key, how.reason, clock.now()),
       ),
     resume: (actor, key) =>
-      bringBack(options, { actor, what: 'agent.resume' }, () => store.resumeMember(key)),
+      bringIn(options, actor, { what: 'agent.resume', ...key }, (on) => on.resumeMember(key)),
     remove: (actor, key) =>
       withdraw(
         options,
         { actor, what: 'agent.remove', object: idOf(world, key), reason: 'removed', waitMs: 0 },
-        () => store.removeMember(key, clock.now()),
+        (on) => on.removeMember(key, clock.now()),
       ),
     restore: (actor, key) =>
-      bringBack(options, { actor, what: 'agent.restore' }, () => store.restoreMember(key)),
-    pushPolicy: (actor, yaml) => {
-      const policy = parsePolicy(yaml)
-      compilePolicy(policy, world.trustDomain)
-      return world.advance(async () => {
-        const { version, position } = await store.pushPolicy(yaml, clock.now())
-        await act(actor, 'policy.push', `version ${version}`)
-        log.info('policy.pushed', { version })
-        return {
-          value: version,
-          move: { ...still(position), policy: { ...policy, version }, endpointsChanged: true },
-        }
-      })
-    },
-    act,
-    refused: write,
+      bringIn(options, actor, { what: 'agent.restore', ...key }, (on) => on.restoreMember(key)),
+    pushPolicy: (actor, yaml) => pushPolicy(options, actor, yaml),
+    act: (actor, what, object) => audit.act(actor, what, object),
+    refused: (actor, what, object, code) => audit.refused(actor, what, object, code),
   }
+}
+
+async function pushPolicy(
+  { audit, world, clock, log }: RegistryOptions,
+  actor: Actor,
+  yaml: string,
+): Promise<number> {
+  const what = 'policy.push'
+  const object = 'policy'
+  const policy = await audit.guard(actor, { what, object }, async () => {
+    const parsed = parsePolicy(yaml)
+    compilePolicy(parsed, world.trustDomain)
+    return await Promise.resolve(parsed)
+  })
+  return world.advance(async () => {
+    const { version, position } = await audit.run(
+      actor,
+      { what, object, detail: (pushed: { version: number }) => `version ${pushed.version}` },
+      (on) => on.pushPolicy(yaml, clock.now()),
+    )
+    log.info('policy.pushed', { version })
+    return {
+      value: version,
+      move: { ...still(position), policy: { ...policy, version }, endpointsChanged: true },
+    }
+  })
 }
 
 interface Withdrawal {
@@ -141,12 +150,13 @@ interface Withdrawal {
 }
 
 async function withdraw(
-  { store, world, acknowledgements, clock, log }: RegistryOptions,
+  { store, audit, world, acknowledgements, clock, log }: RegistryOptions,
   { actor, what, object, reason, waitMs }: Withdrawal,
-  change: () => Promise<Revoked>,
+  change: (on: CaStore) => Promise<Revoked>,
 ): Promise<Revocation> {
   const { revoked, wait } = await world.advance(async () => {
-    const done = await change()
+    // an audit that cannot be written must not keep a revocation from the members
+    const done = await audit.runAnyway(actor, { what, object, detail: () => reason }, change)
     const instances = await store.liveInstances(clock.now())
     const move: Move = { ...still(done.position), revoked: done, endpointsChanged: done.endpointsChanged }
     return {
@@ -155,23 +165,32 @@ async function withdraw(
     }
   })
   log.warn('revoked', { what, object, epoch: revoked.position.epoch, serials: revoked.serials.length })
-  // written last: a full disk must not keep a revocation from the members
-  await store
-    .act({ at: clock.now(), who: formatActor(actor), what, object: `${object}: ${reason}`, outcome: 'OK' })
-    .catch((error: unknown) => log.error('ca.audit_failed', { what, object, ...errorFields(error) }))
   return { revoked, applied: await wait.settle(waitMs) }
 }
 
-function bringBack(
-  { store, world, clock }: RegistryOptions,
-  { actor, what }: { actor: Actor; what: string },
-  change: () => Promise<{ member: Member; position: Move['position'] | null }>,
+/** A name comes into the mesh, or back. */
+function bringIn(
+  { audit, world }: RegistryOptions,
+  actor: Actor,
+  wanted: MemberKey & { what: string },
+  change: (on: CaStore) => Promise<{ member: Member; position: Move['position'] | null }>,
 ): Promise<Member> {
+  const { what, kind, name } = wanted
+  const detail = ({ member }: { member: Member }): string | null =>
+    what === 'agent.add' ? settingsOf(member) : null
   return world.advance(async () => {
-    const { member, position } = await change()
-    await store.act({ at: clock.now(), who: formatActor(actor), what, object: member.id, outcome: 'OK' })
+    const attempt = { what, object: idOf(world, { kind, name }), detail }
+    const { member, position } = await audit.run(actor, attempt, change)
     return { value: member, move: restoring(member, position) }
   })
+}
+
+/** `ttlSeconds=3600 address=10.0.0.7`; null when all is as the CA's defaults have it. */
+function settingsOf({ ttlSeconds, address, graceSeconds, onClone }: Settings): string | null {
+  const set = Object.entries({ ttlSeconds, address, graceSeconds, onClone }).filter(
+    ([, value]) => value !== null,
+  )
+  return set.length === 0 ? null : set.map(([name, value]) => `${name}=${String(value)}`).join(' ')
 }
 
 /** @throws MeshError AGENT_REVOKED | AGENT_SUSPENDED */

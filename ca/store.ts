@@ -6,11 +6,12 @@ import { openSqlite, type Sqlite } from '../host/sqlite.js'
 import { MeshError } from '../mesh/errors.js'
 import type { TrustDomain } from '../mesh/spiffe-id.js'
 import type { Endpoint, Position } from '../mesh/wire/feed.js'
+import { storeAudit } from './store/audit.js'
 import { storeCertificates } from './store/certificates.js'
 import { storeCrls } from './store/crls.js'
 import { storeMembers } from './store/members.js'
 import { MIGRATIONS } from './store/migrations.js'
-import type { Action, CaStore, MeshState, StoredPolicy } from './store/model.js'
+import type { CaStore, MeshState, StoredPolicy } from './store/model.js'
 import { storeRotation } from './store/rotation.js'
 import { advanceEpoch, transact } from './store/rows.js'
 import { storeTokens } from './store/tokens.js'
@@ -38,18 +39,19 @@ export function openCaStore(file: string): CaStore {
     db.close()
     throw new MeshError('STATE_UNREADABLE', `${file} is damaged, or holds no mesh`)
   }
-  return {
-    ...storeMembers(db, mesh.trustDomain),
-    ...storeCertificates(db),
-    ...storeWithdrawals(db),
-    ...storeTokens(db),
-    ...storeCrls(db),
-    ...storeRotation(db),
-    ...storeMesh(db, mesh),
-    ...storeEndpoints(db),
-    ...storeActions(db),
+  const storeOn = (on: Sqlite): CaStore => ({
+    ...storeMembers(on, mesh.trustDomain),
+    ...storeCertificates(on),
+    ...storeWithdrawals(on),
+    ...storeTokens(on),
+    ...storeCrls(on),
+    ...storeRotation(on),
+    ...storeMesh(on, mesh),
+    ...storeEndpoints(on),
+    ...storeAudit(on, storeOn),
     close: () => transact(db, () => undefined).finally(() => db.close()),
-  }
+  })
+  return storeOn(db)
 }
 
 interface MeshRow extends Position {
@@ -135,29 +137,5 @@ function storeEndpoints(db: Sqlite): Pick<CaStore, 'endpoints' | 'announce' | 'w
         const { changes } = db.prepare('DELETE FROM endpoints WHERE instance_id = ?').run(instanceId)
         return changes === 0 ? undefined : advanceEpoch(db)
       }),
-  }
-}
-
-function storeActions(db: Sqlite): Pick<CaStore, 'act' | 'listActions'> {
-  return {
-    act: ({ at, who, what, object, outcome }) =>
-      transact(
-        db,
-        () =>
-          void db
-            .prepare(
-              `INSERT INTO actions (seq, at, who, what, object, outcome)
-               SELECT COALESCE(MAX(seq), 0) + 1, ?, ?, ?, ?, ? FROM actions`,
-            )
-            .run(at, who, what, object, outcome),
-      ),
-    listActions: (limit) =>
-      transact(
-        db,
-        () =>
-          db
-            .prepare('SELECT at, who, what, object, outcome FROM actions ORDER BY seq DESC LIMIT ?')
-            .all(limit) as Action[],
-      ),
   }
 }

@@ -98,6 +98,9 @@ function deliveryOf(
       // A key that stands twice has two values: SQLite takes the first, JSON.parse the last.
       if (!encodeRecord(record).equals(bytes))
         throw new MeshError('AUDIT_RECORD_INVALID', `record ${firstSeq + index} is not in its one spelling`)
+      // nobody but the CA says what was done at the CA, and it ships nothing
+      if (record.kind === 'action')
+        throw new MeshError('AUDIT_RECORD_INVALID', `record ${firstSeq + index} is an action of the CA`)
       return { record, encoded: { encoding, bytes } }
     }),
   }

@@ -1,4 +1,4 @@
-// The SQL layout of audit records, one for a sidecar's ledger and the collector's store. It must never hold a column that could
+// The SQL layout of audit records, one for a sidecar's ledger, the collector's store and the CA's audit. It must never hold a column that could
 // disagree with the exact bytes of its record. The rest of each file's schema belongs to its owner.
 
 import type { AuditRecord } from '../mesh/audit-record.js'
@@ -10,9 +10,10 @@ export interface EncodedRecord {
   readonly bytes: Buffer
 }
 
-/** `application_id` of the two kinds of file that hold records. */
+/** `application_id` of the three kinds of file that hold records. */
 export const SIDECAR_FILE = 0x74726f31
 export const COLLECTOR_FILE = 0x74726f32
+export const CA_FILE = 0x74726f33
 
 /** Columns that are read out of the exact bytes, so that none can say anything else than what is shipped (and later hashed). */
 const COLUMNS: Readonly<Record<string, readonly [type: 'TEXT' | 'INTEGER', path: string]>> = {
@@ -45,16 +46,20 @@ const COLUMNS: Readonly<Record<string, readonly [type: 'TEXT' | 'INTEGER', path:
   detail: ['TEXT', '$.detail'],
 }
 
-const columnsDdl = Object.entries(COLUMNS)
-  .map(
-    ([name, [type, path]]) =>
-      `  ${name} ${type} GENERATED ALWAYS AS (json_extract(CAST(bytes AS TEXT), '${path}')) VIRTUAL,`,
-  )
-  .join('\n')
+/** Of the CA's own actions; the other files never hold one. */
+const CA_COLUMNS: typeof COLUMNS = { ...COLUMNS, who: ['TEXT', '$.who'], object: ['TEXT', '$.object'] }
+
+const columnsDdl = (columns: typeof COLUMNS): string =>
+  Object.entries(columns)
+    .map(
+      ([name, [type, path]]) =>
+        `  ${name} ${type} GENERATED ALWAYS AS (json_extract(CAST(bytes AS TEXT), '${path}')) VIRTUAL,`,
+    )
+    .join('\n')
 
 // Stored are the keys, what is indexed, and the bytes; the other columns cost nothing to write (measured: a third less CPU
 // and 40 % less disk a row than storing them, and three times less disk than WITHOUT ROWID, whose rows are too wide for it).
-const tableDdl = `
+const tableDdl = (columns: typeof COLUMNS): string => `
 CREATE TABLE ledger (
   ledger_id TEXT PRIMARY KEY,
   author TEXT,
@@ -68,16 +73,35 @@ CREATE TABLE record (
   call_id TEXT,
   encoding INTEGER NOT NULL,
   bytes BLOB NOT NULL,
-${columnsDdl}
+${columnsDdl(columns)}
   PRIMARY KEY (ledger_id, seq)
 ) STRICT;
 CREATE INDEX record_call ON record (call_id) WHERE call_id IS NOT NULL;
 `
 
 /** Migration 1 of a sidecar's ledger, before what is its own. */
-export const SIDECAR_TABLE_DDL = `PRAGMA application_id = ${SIDECAR_FILE};${tableDdl}`
+export const SIDECAR_TABLE_DDL = `PRAGMA application_id = ${SIDECAR_FILE};${tableDdl(COLUMNS)}`
 /** Migration 1 of the collector's store: many ledgers, so their records are also found by time. */
-export const COLLECTOR_TABLE_DDL = `PRAGMA application_id = ${COLLECTOR_FILE};${tableDdl}CREATE INDEX record_at ON record (at);`
+export const COLLECTOR_TABLE_DDL = `PRAGMA application_id = ${COLLECTOR_FILE};${tableDdl(COLUMNS)}CREATE INDEX record_at ON record (at);`
+
+const never = (act: 'UPDATE' | 'DELETE', table: string): string =>
+  `CREATE TRIGGER ${table}_never_${act.toLowerCase()} BEFORE ${act} ON ${table}
+   BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;`
+
+/**
+ * The CA's audit, beside its other tables: append-only for everybody who goes through SQL. What replaces a row (`INSERT OR REPLACE`) or
+ * leaves a gap is no append either. Whoever owns the file can still change it: a trigger is a guard against mistakes and bugs.
+ */
+export const CA_TABLE_DDL = `PRAGMA application_id = ${CA_FILE};${tableDdl(CA_COLUMNS)}
+CREATE INDEX record_at ON record (at);
+${never('UPDATE', 'record')}${never('DELETE', 'record')}${never('UPDATE', 'ledger')}${never('DELETE', 'ledger')}
+CREATE TRIGGER record_continues BEFORE INSERT ON record
+WHEN NEW.seq <> (SELECT coalesce(max(seq) + 1, 0) FROM record WHERE ledger_id = NEW.ledger_id)
+BEGIN SELECT RAISE(ABORT, 'the audit has no gaps'); END;
+CREATE TRIGGER ledger_begins_once BEFORE INSERT ON ledger
+WHEN EXISTS (SELECT 1 FROM ledger WHERE ledger_id = NEW.ledger_id)
+BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+`
 
 export type AppendRecord = (
   ledgerId: string,

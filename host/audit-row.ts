@@ -1,10 +1,19 @@
-// How a record becomes a line of `audit query`: the decision of a call and its end in one, a refusal, a note.
+// How a record becomes a line of `audit query`: the decision of a call and its end in one, a refusal, a note, an action at the CA.
 
-import type { Decided, Direction, Ended, Note, Outcome, Refusal, Verdict } from '../mesh/audit-record.js'
+import type {
+  Action,
+  Decided,
+  Direction,
+  Ended,
+  Note,
+  Outcome,
+  Refusal,
+  Verdict,
+} from '../mesh/audit-record.js'
 
-/** One line of `audit query`: a call (its decision and end merged), a counted refusal or a note. Null: not known or not apt. */
+/** One line of `audit query`: a call (its decision and end merged), a counted refusal, a note or an action at the CA. Null: not known or not apt. */
 export interface AuditRow {
-  readonly kind: 'call' | 'refusal' | 'note'
+  readonly kind: 'call' | 'refusal' | 'note' | 'action'
   readonly callId: string | null
   /** SPIFFE IDs. Of a refusal at ingress: the peer is the caller; of a note: who wrote it. */
   readonly caller: string | null
@@ -40,8 +49,11 @@ export interface AuditRow {
   /** Address prefix and number of the connections that a refusal counts. */
   readonly source: string | null
   readonly count: number | null
-  /** Text of a note. */
+  /** Text of a note; of an action, what more there is to say. */
   readonly detail: string | null
+  /** Of an action: `local-admin`, `join-token`, `ca` or a SPIFFE ID; and what it was done to. */
+  readonly who: string | null
+  readonly object: string | null
 }
 
 /** Where a record stands. */
@@ -74,6 +86,8 @@ const BLANK: Fields = {
   source: null,
   count: null,
   detail: null,
+  who: null,
+  object: null,
 }
 
 /** The reason of a denial is the decision's; of a permitted call, how it ended. */
@@ -127,5 +141,26 @@ export function noteRow(place: Place, { event, detail, self }: Note): AuditRow {
     callerSerial: self.serial,
     reason: event,
     detail,
+  }
+}
+
+/** The actor is the caller where it has an identity; there is no callee. */
+export function actionRow(place: Place, action: Action): AuditRow {
+  const { who, caller, source, operation, object, detail, decision, reason } = action
+  return {
+    ...BLANK,
+    ...place,
+    kind: 'action',
+    caller: caller.id,
+    callerInstance: caller.instance,
+    callerSerial: caller.serial,
+    who,
+    source,
+    operation,
+    object,
+    detail,
+    decision,
+    reason,
+    outcome: decision === 'permit' ? 'completed' : 'failed',
   }
 }

@@ -1,10 +1,10 @@
 // Questions to a ledger file: calls with their decision and end merged, the two halves of a call in the collector, what is new.
-// A reader works on a sidecar's ledger and on the collector's, also while the owner writes or after it was killed; it never writes.
+// A reader works on a sidecar's ledger, on the collector's and on the CA's audit, also while the owner writes or after it was killed; it never writes.
 
 import { type Decided, decodeRecord, type Ended, type Verdict } from '../mesh/audit-record.js'
 import { MeshError } from '../mesh/errors.js'
-import { COLLECTOR_FILE, SIDECAR_FILE } from './audit-layout.js'
-import { type AuditRow, callRow, noteRow, refusalRow } from './audit-row.js'
+import { CA_FILE, COLLECTOR_FILE, SIDECAR_FILE } from './audit-layout.js'
+import { type AuditRow, actionRow, callRow, noteRow, refusalRow } from './audit-row.js'
 import { openSqliteReader, type Sqlite } from './sqlite.js'
 
 /** Which halves of a call the collector holds. */
@@ -105,11 +105,14 @@ const SUSPICIOUS_HALF = `(d.kind = 'decided' AND (l.author IS NOT ${ownerOf('d')
 export function openLedgerReader(file: string): LedgerReader {
   const db = openSqliteReader(file)
   const kind = db.pragma('application_id', { simple: true })
-  if (kind !== SIDECAR_FILE && kind !== COLLECTOR_FILE) {
+  if (kind !== SIDECAR_FILE && kind !== COLLECTOR_FILE && kind !== CA_FILE) {
     db.close()
     throw new MeshError('STATE_UNREADABLE', `${file} is not a ledger`)
   }
-  const select = kind === COLLECTOR_FILE ? selectByTime(db) : selectByLedger(db)
+  const select =
+    kind === COLLECTOR_FILE
+      ? selectByTime(db)
+      : selectByLedger(db, kind === CA_FILE ? [...PARTIES, 'd.object'] : PARTIES)
   const merge = openMerge(db)
   const calls = (filter: AuditFilter): AuditRow[] => present(select(filter).map(merge)).reverse()
   return {
@@ -135,7 +138,7 @@ type Merge = (stored: Stored) => AuditRow | undefined
 /** The collector: all ledgers together, by the time of the decision. */
 function selectByTime(db: Sqlite): Select {
   return (filter) => {
-    const { where, values } = conditions(filter, [SUSPICIOUS, SUSPICIOUS_HALF, SUSPICIOUS_TIME])
+    const { where, values } = conditions(filter, PARTIES, [SUSPICIOUS, SUSPICIOUS_HALF, SUSPICIOUS_TIME])
     const timely = filter.suspicious || filter.now === 0 ? '' : `AND NOT ${SUSPICIOUS_TIME}`
     return db
       .prepare<unknown[], Stored>(
@@ -145,10 +148,10 @@ function selectByTime(db: Sqlite): Select {
   }
 }
 
-/** A sidecar's file: in the order written, so that no index by time has to be kept on the call path. */
-function selectByLedger(db: Sqlite): Select {
+/** A file that one program writes: in the order written, so that a sidecar needs no index by time on the call path. */
+function selectByLedger(db: Sqlite, parties: readonly string[]): Select {
   return (filter) => {
-    const { where, values } = conditions(filter, [SUSPICIOUS])
+    const { where, values } = conditions(filter, parties, [SUSPICIOUS])
     const statement = db.prepare<unknown[], Stored>(
       `${SELECT} WHERE d.ledger_id = @ledgerId AND ${where} ORDER BY d.seq DESC LIMIT @limit`,
     )
@@ -166,13 +169,17 @@ interface Term {
   readonly values: Readonly<Record<string, string | number>>
 }
 
+/** Columns that name somebody. */
+const PARTIES = ['d.caller_id', 'd.callee_id', 'd.peer_id', 'd.self_id'] as const
+
 function conditions(
   filter: AuditFilter,
+  parties: readonly string[],
   suspicions: readonly string[],
 ): { where: string; values: Term['values'] } {
   const { suspicious, sinceAt, decision, callId, limit, now } = filter
-  const terms: Term[] = [{ sql: "d.kind IN ('decided', 'refusal', 'note')", values: { limit } }]
-  if (filter.agent !== null) terms.push(namedParty(filter.agent))
+  const terms: Term[] = [{ sql: "d.kind IN ('decided', 'refusal', 'note', 'action')", values: { limit } }]
+  if (filter.agent !== null) terms.push(namedParty(filter.agent, parties))
   if (suspicious) {
     const values = suspicions.includes(SUSPICIOUS_HALF) ? { halfBefore: now - ONE_SIDED_AFTER_MS } : {}
     terms.push({ sql: `(${suspicions.join(' OR ')})`, values })
@@ -187,8 +194,7 @@ function conditions(
 }
 
 /** A whole SPIFFE ID, or the name of an agent of any trust domain. */
-function namedParty(agent: string): Term {
-  const columns = ['d.caller_id', 'd.callee_id', 'd.peer_id', 'd.self_id']
+function namedParty(agent: string, columns: readonly string[]): Term {
   if (agent.startsWith('spiffe://')) return { sql: `@agent IN (${columns.join(', ')})`, values: { agent } }
   const ends = columns.map((column) => `substr(${column}, -length(@agent)) = @agent`)
   return { sql: `(${ends.join(' OR ')})`, values: { agent: `/agent/${agent}` } }
@@ -216,6 +222,8 @@ function openMerge(db: Sqlite): Merge {
         return refusalRow(place, record)
       case 'note':
         return noteRow(place, record)
+      case 'action':
+        return actionRow(place, record)
       case 'ended':
         return undefined
     }

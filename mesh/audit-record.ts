@@ -77,10 +77,37 @@ export interface Note {
   readonly self: Party
 }
 
-export type AuditRecord = Decided | Ended | Refusal | Note
+/** Something that was done at the CA, or refused there. Only the CA writes these, in its own ledger. */
+export interface Action {
+  readonly kind: 'action'
+  readonly at: number
+  /** `local-admin`, `join-token`, `ca`, or the SPIFFE ID of `caller`. */
+  readonly who: string
+  /** As its certificate proved it; nobody where there was none. */
+  readonly caller: Party
+  /** Address that it came from; null on the CA's own host. */
+  readonly source: string | null
+  /** E.g. `agent.add`. */
+  readonly operation: string
+  /** What it was done to: a SPIFFE ID, a serial, ... */
+  readonly object: string
+  readonly detail: string | null
+  /** `deny`: it was not done. */
+  readonly decision: Verdict
+  /** `OK` or an error code of mesh/errors. */
+  readonly reason: string
+}
 
-/** Version of the byte encoding below. */
+export type AuditRecord = Decided | Ended | Refusal | Note | Action
+
+/**
+ * Version of the byte encoding below: how members become bytes. A new kind of record leaves it as it is, because the bytes of the
+ * kinds before it read as they did; a member that is added, lost or changed is a new version.
+ */
 export const ENCODING = 1
+
+/** The party that is not known. */
+export const NOBODY: Party = { id: null, instance: null, serial: null }
 
 const party: Reader<Party> = record({
   id: nullable(text()),
@@ -126,6 +153,17 @@ const READ_RECORD: Reader<AuditRecord> = variant('kind', {
     count: integer(1),
   }),
   note: record({ at: integer(0), event: text(64), detail: text(1024), self: party }),
+  action: record({
+    at: integer(0),
+    who: text(2048),
+    caller: party,
+    source: nullable(text(64)),
+    operation: text(64),
+    object: text(2048),
+    detail: nullable(text(1024)),
+    decision: oneOf('permit', 'deny'),
+    reason: text(64),
+  }),
 })
 
 /** The exact bytes of a record: JSON, members in the order written above, UTF-8. */

@@ -6,7 +6,7 @@ import { parseHost } from '../place.js'
 import { type AdminOptions, type AdminRoute, CSR_BODY_BYTES } from './route.js'
 
 export function meshRoutes(options: AdminOptions): AdminRoute[] {
-  const { authority, registry } = options
+  const { authority } = options
   return [
     {
       method: 'GET',
@@ -20,8 +20,7 @@ export function meshRoutes(options: AdminOptions): AdminRoute[] {
       to: 'operators',
       answer: async (request, actor) => {
         const { host } = await request.body(READ_ADDRESS, 'address')
-        await options.setAddress(parseHost(host))
-        await registry.act(actor, 'ca.address', host)
+        await options.setAddress(actor, parseHost(host))
         return { json: await status(options) }
       },
     },

@@ -4,6 +4,7 @@ import type { Clock } from '../../host/clock.js'
 import type { Answer, Request, Route } from '../../host/http-server.js'
 import type { Log } from '../../host/log.js'
 import type { Actor } from '../actor.js'
+import type { CaAudit } from '../audit.js'
 import type { Authority } from '../authority.js'
 import type { Feed } from '../feed.js'
 import type { Hierarchy } from '../hierarchy.js'
@@ -16,6 +17,7 @@ export interface AdminOptions {
   readonly store: CaStore
   readonly world: CaWorld
   readonly registry: Registry
+  readonly audit: CaAudit
   readonly authority: Authority
   readonly feed: Feed
   readonly clock: Clock
@@ -24,7 +26,7 @@ export interface AdminOptions {
   /** `host:port` that tokens carry. */
   readonly address: () => Promise<string>
   /** Changes the host that tokens and the server certificate carry. */
-  readonly setAddress: (host: string) => Promise<void>
+  readonly setAddress: (actor: Actor, host: string) => Promise<void>
 }
 
 /** One path of the admin wire. */

@@ -1,6 +1,8 @@
 // The schema of the CA's database. Migrations are numbered from 1 and never edited. Portable SQL only: PostgreSQL is to stand
 // behind the same methods. Instants are milliseconds since the epoch; serials, hashes and UUIDs lower-case text.
 
+import { AUDIT_MIGRATION } from './audit.js'
+
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE mesh (
@@ -149,4 +151,6 @@ export const MIGRATIONS: readonly string[] = [
 
   CREATE INDEX certificates_by_issuer ON certificates (issuer, not_after);
   `,
+  // the audit in the format of every ledger, append-only; takes over the rows of `actions`
+  AUDIT_MIGRATION,
 ]

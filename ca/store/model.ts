@@ -1,6 +1,7 @@
 // What the CA remembers, and the transactions in which it changes: every method is one whole domain transaction, and no
 // caller sees a statement or a row. SQLite stands behind it today, PostgreSQL may tomorrow.
 
+import type { Action, Refusal } from '../../mesh/audit-record.js'
 import type { AgentName, NamedKind, SpiffeId, TrustDomain } from '../../mesh/spiffe-id.js'
 import type { Endpoint, Position, RevokedSerial } from '../../mesh/wire/feed.js'
 import type { RotationStore } from '../rotation/model.js'
@@ -109,15 +110,6 @@ export interface StoredPolicy {
   readonly version: number
   readonly pushedAt: number
   readonly yaml: string
-}
-
-/** One line of the CA's own audit. `outcome` is `OK` or an error code. */
-export interface Action {
-  readonly at: number
-  readonly who: string
-  readonly what: string
-  readonly object: string
-  readonly outcome: string
 }
 
 /** One line of a certificate revocation list. */
@@ -238,8 +230,13 @@ export interface CaStore extends RotationStore {
   /** @returns undefined when there was none */
   withdraw(instanceId: string): Promise<Position | undefined>
 
-  act(action: Action): Promise<void>
-  listActions(limit: number): Promise<Action[]>
+  /** Appends to the CA's audit. */
+  record(entry: Action | Refusal): Promise<void>
+  /**
+   * Runs `act`, which calls one method of the store that it is given; `entry` makes of what that gave back the record that is appended in the
+   * same transaction.
+   */
+  audited<T>(entry: (done: T) => Action, act: (store: CaStore) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 

@@ -82,10 +82,26 @@ export function advanceEpoch(db: Sqlite): Position {
   return db.prepare('UPDATE mesh SET epoch = epoch + 1 RETURNING generation, epoch').get() as Position
 }
 
+/** What ends each transaction on a database, in it: the record of what it did. */
+const ENDING = Symbol('ending')
+type Ended = Sqlite & { [ENDING]?: (done: unknown) => void }
+
+/** The same database; `ending` is called in each transaction on it, with the value that its work gave back. */
+export function endingWith(db: Sqlite, ending: (done: unknown) => void): Sqlite {
+  return Object.assign(Object.create(db) as Ended, { [ENDING]: ending })
+}
+
+/** `work` and its ending, for whoever holds a transaction. */
+export function ended<T>(db: Sqlite, work: () => T): T {
+  const done = work()
+  ;(db as Ended)[ENDING]?.(done)
+  return done
+}
+
 /** Runs `work` as one transaction; its errors undo it and reject. */
 export function transact<T>(db: Sqlite, work: () => T): Promise<T> {
   try {
-    return Promise.resolve(db.transaction(work).immediate())
+    return Promise.resolve(db.transaction(() => ended(db, work)).immediate())
   } catch (error) {
     return Promise.reject(error instanceof Error ? error : new Error(String(error)))
   }

@@ -4,10 +4,10 @@
 import type { Clock } from '../../host/clock.js'
 import type { Log } from '../../host/log.js'
 import type { Metrics } from '../../host/metrics.js'
+import { openDenialLimit, openRefusalCounter, sourcePrefix } from '../../host/refusal-counter.js'
 import type { Decided, Direction, Ended, Party } from '../../mesh/audit-record.js'
 import type { MeshErrorCode } from '../../mesh/errors.js'
 import { type Ledger, openLedger } from './ledger.js'
-import { openDenialLimit, openRefusalCounter, sourcePrefix } from './refusals.js'
 import { openWriter } from './writer.js'
 
 export interface Refused {

@@ -1,14 +1,20 @@
 // The queue before the ledger: the decisions of one event-loop turn become one transaction, ends and notes join it or wait at most
 // 25 ms. It owns what happens when the ledger cannot be written, and knows which calls are running. Its memory is bounded.
 
+import { encodeStrictly } from '../../host/audit-encode.js'
 import type { Clock, Timer } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
 import type { Metrics } from '../../host/metrics.js'
-import type { Decided, Ended, Note, Party, Refusal } from '../../mesh/audit-record.js'
+import {
+  type Decided,
+  type Ended,
+  NOBODY,
+  type Note,
+  type Party,
+  type Refusal,
+} from '../../mesh/audit-record.js'
 import { MeshError } from '../../mesh/errors.js'
-import { encodeStrictly } from './encode.js'
 import type { Entry, LedgerOwner } from './ledger.js'
-import { NOBODY } from './refusals.js'
 
 export type CallKey = Pick<Ended, 'callId' | 'direction'>
 

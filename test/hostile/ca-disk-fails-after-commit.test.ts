@@ -8,8 +8,15 @@ import { answerOf, codeOf, startCa, type TestCa } from '../support/running-ca.js
 
 /** From now on nothing can be written into that table, as on a full disk. */
 function failWrites(ca: TestCa, table: string): void {
+  alter(
+    ca,
+    `CREATE TRIGGER full_disk BEFORE INSERT ON ${table} BEGIN SELECT RAISE(ABORT, 'disk is full'); END`,
+  )
+}
+
+function alter(ca: TestCa, sql: string): void {
   const db = new Database(path.join(ca.home, 'ca', 'ca.db'))
-  db.exec(`CREATE TRIGGER full_disk BEFORE INSERT ON ${table} BEGIN SELECT RAISE(ABORT, 'disk is full'); END`)
+  db.exec(sql)
   db.close()
 }
 
@@ -20,10 +27,20 @@ describe('a change that was committed when the disk failed', () => {
     const feed = await ca.feed(await ca.enrol('tickets'))
     feed.send({ type: 'hello', position: null, capabilities: [] })
     await feed.next('snapshot')
-    failWrites(ca, 'actions')
+    failWrites(ca, 'record')
     const revoked = answerOf(await ca.admin('POST', '/v1/revocations', { name: 'planner' }), READ_REVOKED)
     expect((await feed.next('delta')).changes).toMatchObject([{ kind: 'revoke', ids: revoked.ids }])
     expect((await ca.log.line('ca.audit_failed')).level).toBe('error')
+  })
+
+  it('is not made at all when it cannot be recorded, and is no revocation', async () => {
+    await using ca = await startCa()
+    failWrites(ca, 'record')
+    const yaml = 'version: 1\nagents: []\nservices: []\n'
+    expect(codeOf(await ca.admin('PUT', '/v1/policy', { yaml }))).toBe('INTERNAL')
+    expect(codeOf(await ca.admin('GET', '/v1/policy'))).toBe('POLICY_NONE')
+    expect(codeOf(await ca.admin('POST', '/v1/agents', { name: 'planner' }))).toBe('INTERNAL')
+    expect(codeOf(await ca.admin('GET', '/v1/agents/planner'))).toBe('AGENT_UNKNOWN')
   })
 
   it('makes members ask for a snapshot, when nobody can say any more what it was', async () => {
@@ -31,9 +48,12 @@ describe('a change that was committed when the disk failed', () => {
     const feed = await ca.feed(await ca.enrol('tickets'))
     feed.send({ type: 'hello', position: null, capabilities: [] })
     const { position } = await feed.next('snapshot')
-    failWrites(ca, 'actions')
     const yaml = 'version: 1\nagents: []\nservices: [{id: agent/tickets, operations: []}]\n'
+    alter(ca, 'ALTER TABLE endpoints RENAME TO unreadable')
     expect(codeOf(await ca.admin('PUT', '/v1/policy', { yaml }))).toBe('INTERNAL')
+    alter(ca, 'ALTER TABLE unreadable RENAME TO endpoints')
+    // the next change finds that the last one was never told
+    await ca.admin('POST', '/v1/agents', { name: 'planner' })
     expect((await feed.next('heartbeat')).position.epoch).toBe(position.epoch + 1)
     feed.send({ type: 'resync' })
     const snapshot = await feed.next('snapshot')

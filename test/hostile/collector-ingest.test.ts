@@ -4,11 +4,14 @@ import { randomUUID } from 'node:crypto'
 import https from 'node:https'
 import type { TLSSocket } from 'node:tls'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { LOCAL_ADMIN } from '../../ca/actor.js'
+import { actionOf } from '../../ca/store/audit.js'
 import { type Hierarchy, issueLeaf, type Leaf, makeHierarchy } from '../../certs-dev/hierarchy.js'
 import { makeWrongLeaves, type WrongLeaf } from '../../certs-dev/wrong-leaves.js'
 import { openDoor } from '../../collector/door.js'
 import { ingestRoutes } from '../../collector/ingest.js'
 import { openStore, type Store } from '../../collector/store.js'
+import { encodeStrictly } from '../../host/audit-encode.js'
 import { closeServer, listen, serveRoutes } from '../../host/http-server.js'
 import { openMetrics } from '../../host/metrics.js'
 import { TLS_FLOOR } from '../../host/tls.js'
@@ -181,6 +184,14 @@ describe('a sender that lies', () => {
     [
       'a kind that does not exist',
       () => ({ firstSeq: 0, records: [wire(Buffer.from('{"kind":"confession"}'))] }),
+      'AUDIT_RECORD_INVALID',
+    ],
+    [
+      'an action of the CA, which only the CA records',
+      () => {
+        const done = { at: 1, operation: 'revoke', object: 'x', detail: null, reason: 'OK' }
+        return { firstSeq: 0, records: [wire(encodeStrictly(actionOf(LOCAL_ADMIN, done)).bytes)] }
+      },
       'AUDIT_RECORD_INVALID',
     ],
     [

@@ -119,7 +119,7 @@ export async function startCa(
     })
   let running = await serve(0)
   const admin = (method: string, where: string, body?: unknown): Promise<Reply> =>
-    exchange(httpRequest({ socketPath: running.adminSocket, method, path: where }), body)
+    exchange(httpRequest({ socketPath: running.adminSocket, method, path: where, agent: false }), body)
   const enrolLocal = async (name: string, kind: NamedKind): Promise<TestMember> => {
     const instanceId = randomUUID()
     const { keyPem, csrPem } = await makeKeyAndCsr({ commonName: name, instanceId })

@@ -35,6 +35,8 @@ const ROW: AuditRow = {
   source: null,
   count: null,
   detail: null,
+  who: null,
+  object: null,
 }
 const EGRESS: AuditRow = {
   ...ROW,

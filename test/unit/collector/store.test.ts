@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { type Delivery, openStore } from '../../../collector/store.js'
+import { encodeStrictly } from '../../../host/audit-encode.js'
 import type { SpiffeId } from '../../../mesh/spiffe-id.js'
-import { encodeStrictly } from '../../../sidecar/audit/encode.js'
 import { copyLedger, decidedCall, PLANNER, scratchDir, TICKETS } from '../../support/audit-records.js'
 
 const AUTHOR = PLANNER.id as SpiffeId

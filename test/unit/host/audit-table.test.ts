@@ -4,11 +4,11 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { openStore } from '../../../collector/store.js'
+import { encodeStrictly } from '../../../host/audit-encode.js'
 import type { AuditRow } from '../../../host/audit-row.js'
 import { ANY_RECORD, openLedgerReader } from '../../../host/audit-table.js'
 import type { AuditRecord, Party } from '../../../mesh/audit-record.js'
 import type { SpiffeId } from '../../../mesh/spiffe-id.js'
-import { encodeStrictly } from '../../../sidecar/audit/encode.js'
 import { openLedger } from '../../../sidecar/audit/ledger.js'
 import {
   copyLedger,

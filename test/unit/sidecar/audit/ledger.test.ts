@@ -1,7 +1,7 @@
 import path from 'node:path'
 import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
-import { encodeStrictly } from '../../../../sidecar/audit/encode.js'
+import { encodeStrictly } from '../../../../host/audit-encode.js'
 import { type Entry, type LedgerOptions, openLedger } from '../../../../sidecar/audit/ledger.js'
 import { copyLedger, decidedCall, endedCall, PLANNER, scratchDir } from '../../../support/audit-records.js'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { sourcePrefix } from '../../../../sidecar/audit/refusals.js'
+import { sourcePrefix } from '../../../host/refusal-counter.js'
 
 describe('sourcePrefix', () => {
   test.each([

@@ -1,9 +1,9 @@
-// Keeps those who were turned away from filling the ledger: refusals are counted per reason and source, denials beyond fifty a
-// second per caller too. Its memory is bounded whatever they do. It writes nothing itself.
+// Keeps those who were turned away from filling a ledger, a sidecar's or the CA's: refusals are counted per reason and source, denials
+// beyond fifty a second per caller too. Its memory is bounded whatever they do. It writes nothing itself.
 
 import { isIPv4, isIPv6 } from 'node:net'
-import type { Clock, Timer } from '../../host/clock.js'
-import type { Direction, Party, Refusal } from '../../mesh/audit-record.js'
+import { type Direction, NOBODY, type Party, type Refusal } from '../mesh/audit-record.js'
+import type { Clock, Timer } from './clock.js'
 
 const WINDOW_MS = 10_000
 const MAX_GROUPS = 1000
@@ -77,8 +77,6 @@ export function openRefusalCounter(clock: Clock, emit: (refusal: Refusal) => voi
     },
   }
 }
-
-export const NOBODY: Party = { id: null, instance: null, serial: null }
 
 /** @returns a function that is false for a caller's denials beyond fifty in the same second */
 export function openDenialLimit(clock: Clock): (callerId: string | null) => boolean {

@@ -1,8 +1,8 @@
 // From a record to the bytes that are stored for ever. What would not read back strictly must never be stored: the collector
 // would refuse it, and every record behind it would wait.
 
-import type { EncodedRecord } from '../../host/audit-layout.js'
 import {
+  type Action,
   type AuditRecord,
   type Decided,
   decodeRecord,
@@ -10,8 +10,9 @@ import {
   type Ended,
   encodeRecord,
   type Party,
-} from '../../mesh/audit-record.js'
-import { MeshError } from '../../mesh/errors.js'
+} from '../mesh/audit-record.js'
+import { MeshError } from '../mesh/errors.js'
+import type { EncodedRecord } from './audit-layout.js'
 
 /** What the wire carries of one record, before base64 (mesh/wire/audit). */
 const MAX_BYTES = 48 * 1024
@@ -50,6 +51,8 @@ function inOrder(record: AuditRecord): AuditRecord {
       const { kind, at, event, detail, self } = record
       return { kind, at, event, detail, self: partyInOrder(self) }
     }
+    case 'action':
+      return actionInOrder(record)
   }
 }
 
@@ -86,6 +89,19 @@ const endedInOrder = (it: Ended): Ended => ({
   durationUs: it.durationUs,
 })
 
+const actionInOrder = (it: Action): Action => ({
+  kind: it.kind,
+  at: it.at,
+  who: it.who,
+  caller: partyInOrder(it.caller),
+  source: it.source,
+  operation: it.operation,
+  object: it.object,
+  detail: it.detail,
+  decision: it.decision,
+  reason: it.reason,
+})
+
 const short = (text: string | null, max: number): boolean => text === null || text.length <= max
 const whole = (value: number | null): boolean => value === null || (Number.isSafeInteger(value) && value >= 0)
 const named = ({ instance, serial }: Party): boolean => short(instance, 64) && short(serial, 64)
@@ -115,6 +131,7 @@ function fits(record: AuditRecord): boolean {
     // Rare: decoded in full.
     case 'refusal':
     case 'note':
+    case 'action':
       return false
   }
 }
