@@ -11,7 +11,8 @@ export type Peek =
 /** A ClientHello is some hundred bytes; with post-quantum key shares less than 4 KiB. */
 export const HELLO_MAX_BYTES = 16 * 1024
 
-const HANDSHAKE = 22
+/** First byte of a TLS connection: the type of its first record. */
+export const TLS_HANDSHAKE = 22
 const CLIENT_HELLO = 1
 const RECORD_MAX = 16_384
 const ALPN = 16
@@ -55,7 +56,7 @@ function handshakeBody(bytes: Buffer): Buffer | undefined {
 /** Type handshake, version 3.0 to 3.4; of what there is, so that junk is known from its first byte. */
 function checkRecordStart(record: Buffer): void {
   const [type, major = 3, minor = 1] = record
-  if (type !== HANDSHAKE || major !== 3 || minor > 4) throw new Junk()
+  if (type !== TLS_HANDSHAKE || major !== 3 || minor > 4) throw new Junk()
 }
 
 function readHello(hello: Cursor): string[] {

@@ -4,7 +4,7 @@
 import { keyFingerprintOf } from '../mesh/svid.js'
 import { type CrlLine, reasonCodeOf, signCrl, thisUpdateAt } from './certificate/crl.js'
 import type { Signer } from './certificate/sign.js'
-import type { CrlEntry, StoredCrl } from './store/model.js'
+import type { CrlEntry, RevokedFor, StoredCrl } from './store/model.js'
 
 /** No verifier outside hears more often of us than a leaf lives by default: longer lists would only help who withholds newer ones. */
 export const CRL_LIFE_MS = 86_400_000
@@ -61,8 +61,11 @@ export function signRootCrl(
   return makeCrl(root, { number, entries: revoked, now, nextUpdate })
 }
 
-const lineOf = ({ serial, revokedAt, reason }: CrlEntry): CrlLine => ({
+const lineOf = ({ serial, revokedAt, revokedFor, reason }: CrlEntry): CrlLine => ({
   serial: serial.length % 2 === 0 ? serial : `0${serial}`,
   revokedAt,
-  reasonCode: reasonCodeOf(reason),
+  reasonCode: revokedFor === null ? reasonCodeOf(reason) : (REASON_OF[revokedFor] ?? reasonCodeOf(reason)),
 })
+
+/** CRLReason of what is not for the operator to say: cessationOfOperation, certificateHold. */
+const REASON_OF: Partial<Record<RevokedFor, number>> = { removed: 5, suspended: 6 }

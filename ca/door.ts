@@ -1,6 +1,6 @@
-// The CA's one TCP port with its two doors. A client that offers the member protocol in its ClientHello gets mutual TLS with Node's own
+// The CA's one TCP port with its three doors. A client that offers the member protocol in its ClientHello gets mutual TLS with Node's own
 // verification; every other gets server-authenticated TLS and can only enrol. (Node cannot ask for a client certificate
-// optionally without switching verification off, and that is never off.)
+// optionally without switching verification off, and that is never off.) A whole GET or HEAD without TLS gets what is public.
 
 import type { IncomingMessage, RequestListener } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
@@ -12,7 +12,9 @@ import { listen } from '../host/http-server.js'
 import { errorFields, type Log } from '../host/log.js'
 import { TLS_FLOOR } from '../host/tls.js'
 import { MEMBER_ALPN } from '../mesh/wire/enrolment.js'
-import { HELLO_MAX_BYTES, peekClientHello } from './client-hello.js'
+import { HELLO_MAX_BYTES, peekClientHello, TLS_HANDSHAKE } from './client-hello.js'
+import { endWithProblem, openPlainDoor } from './plain-door.js'
+import { peekPlainHead } from './plain-head.js'
 
 /** The server's key and chain; the chain ends with the root, so that an enrolling member can compare its fingerprint. */
 export interface ServerIdentity {
@@ -27,6 +29,8 @@ export interface DoorOptions {
   /** The root that members chain to. */
   readonly rootPem: string
   readonly publicListener: RequestListener
+  /** Serves without TLS what anybody may have. */
+  readonly plainListener: RequestListener
   readonly memberListener: RequestListener
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
   readonly clock: Clock
@@ -42,7 +46,7 @@ export interface Door {
   close(): Promise<void>
 }
 
-/** From the first byte to the whole ClientHello. */
+/** From the first byte to the whole ClientHello, or the whole head of a plain request. */
 const HELLO_MS = 5000
 const HANDSHAKE_MS = 10_000
 /** A connection that is not a feed has this long for all it wants, handshake included: an enrolment is one request. */
@@ -77,6 +81,8 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
     options.upgrade(request, socket, head)
   })
   for (const server of [memberDoor, publicDoor]) bound(server, options)
+  const plainDoor = openPlainDoor(options.plainListener, log)
+  const doors = { member: memberDoor, public: publicDoor, plain: plainDoor }
 
   const sockets = new Set<Socket>()
   const tcp = createServer((socket) => {
@@ -88,8 +94,8 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
       socket.destroy()
       return
     }
-    sort(options, socket, (isMember) => {
-      if (isMember !== undefined) (isMember ? memberDoor : publicDoor).emit('connection', socket)
+    sort(options, socket, (door) => {
+      if (door !== undefined) doors[door].emit('connection', socket)
     })
   })
   const port = await listen(tcp, { host: options.host, port: options.port, flag: '--ca-port' })
@@ -114,22 +120,24 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   }
 }
 
+type DoorName = 'member' | 'public' | 'plain'
+
 /**
- * Reads until the ClientHello is whole, gives the bytes back to the socket, and says which door. `undefined`: the connection is
- * over. `sorted` is called exactly once.
+ * Reads until the ClientHello, or the head of a plain request, is whole, gives the bytes back to the socket, and says which door.
+ * `undefined`: the connection is over. `sorted` is called exactly once.
  */
 function sort(
   { clock, refused }: DoorOptions,
   socket: Socket,
-  sorted: (isMember: boolean | undefined) => void,
+  sorted: (door: DoorName | undefined) => void,
 ): void {
   let seen = Buffer.alloc(0)
-  const settle = (isMember: boolean | undefined): void => {
+  const settle = (door: DoorName | undefined): void => {
     timer.cancel()
     socket.off('readable', read)
     socket.off('close', gone)
-    if (isMember !== undefined) socket.unshift(seen)
-    sorted(isMember)
+    if (door !== undefined) socket.unshift(seen)
+    sorted(door)
   }
   const turnAway = (reason: 'junk' | 'slow'): void => {
     refused(reason, socket.remoteAddress ?? '')
@@ -142,13 +150,25 @@ function sort(
     const chunk = socket.read() as Buffer | null
     if (chunk === null) return
     seen = Buffer.concat([seen, chunk])
-    const peek = peekClientHello(seen.subarray(0, HELLO_MAX_BYTES))
-    if (peek.state === 'more') return
-    if (peek.state === 'junk') {
-      turnAway('junk')
-      return
+    const peek =
+      seen[0] === TLS_HANDSHAKE ? peekClientHello(seen.subarray(0, HELLO_MAX_BYTES)) : peekPlainHead(seen)
+    switch (peek.state) {
+      case 'more':
+        return
+      case 'junk':
+        turnAway('junk')
+        return
+      case 'refused':
+        refused('junk', socket.remoteAddress ?? '')
+        settle(undefined)
+        endWithProblem(socket, peek.error)
+        return
+      case 'hello':
+        settle(peek.alpn.includes(MEMBER_ALPN) ? 'member' : 'public')
+        return
+      case 'whole':
+        settle('plain')
     }
-    settle(peek.alpn.includes(MEMBER_ALPN))
   }
   socket.on('readable', read)
   socket.once('close', gone)

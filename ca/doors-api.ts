@@ -21,18 +21,20 @@ import {
   type RenewNonce,
 } from '../mesh/wire/enrolment.js'
 import { FEED_PATH } from '../mesh/wire/feed.js'
-import { PROBLEM_TYPE, problemOf } from '../mesh/wire/problem.js'
 import { memberActor } from './actor.js'
 import type { CaAudit } from './audit.js'
 import type { Authority } from './authority.js'
 import type { Feed } from './feed.js'
 import type { Hierarchy } from './hierarchy.js'
+import { endWithProblem } from './plain-door.js'
 import { type ByKey, certificateByKey } from './renewal/by-key.js'
 import type { RenewalLimits } from './renewal/limits.js'
 import type { CaStore, Certificate } from './store/model.js'
 import { plainAddress, type TryLimit } from './try-limit.js'
 
 export interface PublicDoorOptions {
+  /** What anybody may have: lists, certificates, the trust bundle. */
+  readonly published: readonly Route[]
   readonly authority: Authority
   readonly audit: CaAudit
   /** Of failed attempts, by address. */
@@ -42,9 +44,9 @@ export interface PublicDoorOptions {
   readonly log: Log
 }
 
-/** `POST /v1/enrol`, `GET` and `POST /v1/renew-expired` */
+/** `POST /v1/enrol`, `GET` and `POST /v1/renew-expired`, and what is published */
 export function publicDoor(options: PublicDoorOptions): RequestListener {
-  const { authority, audit, limit, log, byKey } = options
+  const { published, authority, audit, limit, log, byKey } = options
   const enrol: Route = {
     method: 'POST',
     path: '/v1/enrol',
@@ -75,7 +77,7 @@ export function publicDoor(options: PublicDoorOptions): RequestListener {
       return renewFor(options, { request, holder, csrPem })
     },
   }
-  return serveRoutes(counted(audit, [enrol, nonce, renewExpired]), log)
+  return serveRoutes([...counted(audit, [enrol, nonce, renewExpired]), ...published], log)
 }
 
 /** Counts failures by the address they come from. @throws MeshError JOIN_TOKEN_TRIES, or that of `work` */
@@ -221,14 +223,7 @@ const peerOf = (error: unknown): Party => (error instanceof PeerRefused ? error.
 function refuseUpgrade(log: Log, socket: Duplex, error: unknown): void {
   const problem = asMeshError(error)
   log[problem.code === 'INTERNAL' ? 'error' : 'info']('feed.refused', errorFields(problem))
-  const body = `${JSON.stringify(problemOf(problem))}\n`
-  const head = [
-    `HTTP/1.1 ${problem.spec.status} Refused`,
-    `content-type: ${PROBLEM_TYPE}`,
-    `content-length: ${Buffer.byteLength(body)}`,
-    'connection: close',
-  ]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy())
+  endWithProblem(socket, problem)
 }
 
 const sourceOf = (socket: unknown): string =>

@@ -19,8 +19,10 @@ import {
 } from '../mesh/trust-bundle.js'
 import { issuingProfile, rootProfile } from './certificate/profile.js'
 import { openSigner, type Signer, signCertificate, signRoot } from './certificate/sign.js'
+import { signRootCrl } from './crl.js'
 import type { KeyStore } from './keys/key-store.js'
 import type { Authority, NewAuthority, RotationStore } from './rotation/model.js'
+import type { StoredCrl } from './store/model.js'
 
 /** One CA that signs leaves, with all that a signature needs: taken once for each leaf, because a rotation may come in between. */
 export interface IssuingCa {
@@ -67,7 +69,7 @@ const FILES = { root: 'root.pem', issuing: 'issuing.pem' } as const
 /** Makes both CAs and writes them into `dir`, which must be private and new. */
 export async function createHierarchy(
   options: NewHierarchy,
-): Promise<{ root: X509Certificate; issuing: X509Certificate }> {
+): Promise<{ root: X509Certificate; issuing: X509Certificate; rootCrl: StoredCrl }> {
   const { dir, trustDomain, dev, keys, now } = options
   const query = { trustDomain, dev, nonce: randomBytes(4).toString('hex'), now }
   const rootKey = await keys.create('root')
@@ -76,9 +78,11 @@ export async function createHierarchy(
   const root = await signRoot(profile, rootKey)
   const signer = await openSigner(root, rootKey)
   const issuing = await signCertificate(issuingProfile(query, profile), issuingKey.spkiDer, signer)
+  const nextUpdate = Date.parse(issuing.validTo)
+  const rootCrl = await signRootCrl(signer, { revoked: [], above: 0, now, nextUpdate })
   writeFileAtomic(path.join(dir, FILES.root), root.toString(), 0o644)
   writeFileAtomic(path.join(dir, FILES.issuing), issuing.toString(), 0o644)
-  return { root, issuing }
+  return { root, issuing, rootCrl }
 }
 
 export interface StoredHierarchy {

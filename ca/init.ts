@@ -11,7 +11,7 @@ import { createHierarchy } from './hierarchy.js'
 import { onTokens, writeKeyChoice } from './keys/key-choice.js'
 import { type KeyStore, openKeyStore } from './keys/key-store.js'
 import { parseHost } from './place.js'
-import { createCaStore } from './store.js'
+import { createCaStore, openCaStore } from './store.js'
 
 /** PKCS#11 tokens that are to hold keys. */
 export interface Tokens {
@@ -60,8 +60,12 @@ export async function initCa(options: InitOptions): Promise<InitedCa> {
   const aside = mkdtempSync(path.join(home, 'ca.new-'))
   try {
     if (options.tokens !== null) writeKeyChoice(aside, onTokens(options.tokens))
-    const { root, issuing } = await makeKeysAndCertificates(options, aside)
-    createCaStore(path.join(aside, 'ca.db'), { trustDomain, address })
+    const { root, issuing, rootCrl } = await makeKeysAndCertificates(options, aside)
+    const db = path.join(aside, 'ca.db')
+    createCaStore(db, { trustDomain, address })
+    const store = openCaStore(db)
+    await store.saveCrl(rootCrl)
+    await store.close()
     if (dev) writeSecret(path.join(aside, 'passphrase'), `${passphrases.issuing}\n`)
     renameSync(aside, dir)
     return {

@@ -6,7 +6,7 @@ import path from 'node:path'
 import type { Clock } from '../host/clock.js'
 import { lockDir } from '../host/files.js'
 import { openHealthDoor } from '../host/health-door.js'
-import { closeServer, createHttpServer, listen } from '../host/http-server.js'
+import { closeServer, createHttpServer, listen, serveRoutes } from '../host/http-server.js'
 import type { Lifecycle } from '../host/lifecycle.js'
 import { errorFields, type Log } from '../host/log.js'
 import { NOBODY } from '../mesh/audit-record.js'
@@ -17,6 +17,7 @@ import { adminListener } from './admin-api.js'
 import { type CaAudit, openCaAudit } from './audit.js'
 import { openAuthority } from './authority.js'
 import { type Closers, openClosers } from './closers.js'
+import { type CrlPublisher, openCrlPublisher } from './crl-publisher.js'
 import { memberDoor, publicDoor } from './doors-api.js'
 import { openEndpoints } from './endpoints.js'
 import { type Feed, openFeed } from './feed.js'
@@ -24,6 +25,7 @@ import { type Hierarchy, openHierarchy } from './hierarchy.js'
 import { openKeyStore } from './keys/key-store.js'
 import { type CaMetrics, openCaMetrics } from './metrics.js'
 import { formatPlace } from './place.js'
+import { plainRoutes, publishedRoutes } from './published.js'
 import { openRegistry, type Registry } from './registry.js'
 import { openRenewalLimits } from './renewal/limits.js'
 import { openNonces } from './renewal/nonces.js'
@@ -92,13 +94,15 @@ interface State {
   readonly registry: Registry
   readonly audit: CaAudit
   readonly feed: Feed
+  readonly crls: CrlPublisher
   readonly metrics: CaMetrics
 }
 
 async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   const { clock, log, leafTtlMs } = options
   const state = await openState(options, closers)
-  const { dir, store, hierarchy, registry, audit, feed, metrics } = state
+  const { dir, store, hierarchy, registry, audit, feed, crls, metrics } = state
+  const published = { store, hierarchy, crls, now: () => clock.now() }
 
   let port = options.port
   const address = async (): Promise<string> => formatPlace((await store.mesh()).address, port)
@@ -126,7 +130,16 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     host: options.listen,
     listen: options.listen,
     port,
-    publicListener: publicDoor({ authority, audit, limit, renewals, byKey, log }),
+    publicListener: publicDoor({
+      published: publishedRoutes(published),
+      authority,
+      audit,
+      limit,
+      renewals,
+      byKey,
+      log,
+    }),
+    plainListener: serveRoutes(plainRoutes(published), log),
     memberListener: member.listener,
     upgrade: member.upgrade,
     refused: (reason, source) => {
@@ -182,7 +195,10 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   const admit = (member: Certificate): Promise<Certificate> => store.admit(member, clock.now())
   const feed = openFeed({ world, endpoints, acknowledgements, admit, clock, log })
   closers.add(() => feed.close())
-  return { dir, store, hierarchy, world, registry, audit, feed, metrics: openCaMetrics({ world, feed }) }
+  const crls = await openCrlPublisher({ store, hierarchy, world, clock, log })
+  closers.add(() => crls.close())
+  const metrics = openCaMetrics({ world, feed })
+  return { dir, store, hierarchy, world, registry, audit, feed, crls, metrics }
 }
 
 /** Takes the state directory for this process. */

@@ -37,6 +37,7 @@ const GROUPS: readonly { readonly title: string; readonly beginnings: readonly s
       'RENEW_',
       'AGENT_',
       'CERT_',
+      'CRL_',
       'ENDPOINT_',
       'ROOT_KEY_',
       'PKCS11_',

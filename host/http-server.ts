@@ -10,10 +10,23 @@ import { type Reader, readJson } from '../mesh/parse.js'
 import { PROBLEM_TYPE, problemOf } from '../mesh/wire/problem.js'
 import { errorFields, type Log } from './log.js'
 
-/** What a route answers: JSON, or text of a media type. */
+/** What a route answers: JSON, text of a media type, or a document that stays the same for a while. */
 export type Answer =
   | { readonly status?: number; readonly json: unknown }
   | { readonly status?: number; readonly text: string; readonly type: string }
+  | Document
+
+/** Sent with validators: who has it already is not sent it again (RFC 9110 §8.8). */
+export interface Document {
+  readonly bytes: Buffer
+  readonly type: string
+  /** Another one for other bytes; letters, digits and hyphens. */
+  readonly tag: string
+  /** Instant, ms since epoch; null where nobody knows. */
+  readonly modifiedAt: number | null
+  /** How long a cache may keep it without asking. */
+  readonly maxAgeSeconds: number
+}
 
 export interface Request {
   /** Values of the `:name` segments of the route, percent-decoding refused (they are names, serials and ids). */
@@ -25,7 +38,7 @@ export interface Request {
 }
 
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
   /** E.g. `/v1/agents/:name`. */
   readonly path: string
   readonly maxBytes?: number
@@ -41,7 +54,10 @@ export function serveRoutes(
 ): (raw: IncomingMessage, response: ServerResponse) => void {
   return (raw, response) => {
     answerOne(routes, raw)
-      .then((answer) => send(response, answer))
+      .then((answer) => {
+        if ('bytes' in answer) sendDocument(raw, response, answer)
+        else send(response, answer)
+      })
       .catch((error: unknown) => {
         const problem = asMeshError(error)
         log[problem.code === 'INTERNAL' ? 'error' : 'info']('http.refused', {
@@ -113,7 +129,23 @@ export function sendProblem(response: ServerResponse, error: MeshError): void {
   response.end(`${JSON.stringify(problem)}\n`)
 }
 
-function send(response: ServerResponse, answer: Answer): void {
+/** A HEAD gets the same head; Node leaves the body away. */
+function sendDocument(raw: IncomingMessage, response: ServerResponse, document: Document): void {
+  const { bytes, type, tag, modifiedAt, maxAgeSeconds } = document
+  const etag = `"${tag}"`
+  response.setHeader('etag', etag)
+  if (modifiedAt !== null) response.setHeader('last-modified', new Date(modifiedAt).toUTCString())
+  response.setHeader('cache-control', `public, max-age=${maxAgeSeconds}`)
+  if (raw.headers['if-none-match'] === etag) {
+    response.writeHead(304)
+    response.end()
+    return
+  }
+  response.writeHead(200, { 'content-type': type, 'content-length': bytes.length })
+  response.end(bytes)
+}
+
+function send(response: ServerResponse, answer: Exclude<Answer, Document>): void {
   const [type, body] =
     'json' in answer ? ['application/json', `${JSON.stringify(answer.json)}\n`] : [answer.type, answer.text]
   response.writeHead(answer.status ?? 200, {

@@ -321,6 +321,14 @@ export const ERRORS = {
     'a certificate life under 15 minutes was asked of a CA that is not for development',
     'use --ttl 15m or more',
   ),
+  CRL_NONE: missing(
+    'a CA has no revocation list yet: the root of a home that an older release made signs its first at a rotation',
+    'troth ca rotate issuing signs the list of the root',
+  ),
+  CERT_KEY_MISMATCH: bad(
+    'a private key and a certificate that were named together do not belong together',
+    'name the key.pem and cert.pem that one troth cert issue wrote',
+  ),
   CERT_UNKNOWN: missing('no certificate of that serial was issued', 'see troth cert list'),
   CA_ROTATION_RUNNING: conflict(
     'another rotation of a CA is open; one ends before the next begins',

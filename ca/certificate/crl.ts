@@ -38,18 +38,16 @@ export interface CrlTemplate {
   readonly lines: readonly CrlLine[]
 }
 
-/** CRLReason without what no operator means: unspecified, a hold (a revocation is final), and removal from a delta. */
-const REASON_CODES: Readonly<Record<string, number>> = {
-  keycompromise: 1,
-  cacompromise: 2,
-  affiliationchanged: 3,
-  superseded: 4,
-  cessationofoperation: 5,
-  privilegewithdrawn: 9,
-  aacompromise: 10,
-  // the word of `agent remove`
-  removed: 5,
-}
+/** CRLReason without what a revocation that is final cannot be: a hold, removal from a delta; and unspecified. */
+const REASON_CODES: ReadonlyMap<string, number> = new Map([
+  ['keycompromise', 1],
+  ['cacompromise', 2],
+  ['affiliationchanged', 3],
+  ['superseded', 4],
+  ['cessationofoperation', 5],
+  ['privilegewithdrawn', 9],
+  ['aacompromise', 10],
+])
 
 /**
  * The CRLReason that an operator's words begin with: `keyCompromise`, `key-compromise: stolen laptop`.
@@ -57,7 +55,7 @@ const REASON_CODES: Readonly<Record<string, number>> = {
  */
 export function reasonCodeOf(reason: string | null): number | null {
   const word = (reason ?? '').split(':', 1)[0] ?? ''
-  return REASON_CODES[word.replace(/[^A-Za-z]/g, '').toLowerCase()] ?? null
+  return REASON_CODES.get(word.replace(/[^A-Za-z]/g, '').toLowerCase()) ?? null
 }
 
 const VERSION_2 = integer(1)

@@ -40,7 +40,8 @@ function beginCrl(db: Sqlite, issuer: string, now: number): { number: number; en
   else db.prepare('UPDATE crls SET number = ? WHERE issuer = ?').run(number, issuer)
   const entries = db
     .prepare(
-      `SELECT serial, revoked_at AS "revokedAt", revoked_reason AS "reason" FROM certificates
+      `SELECT serial, revoked_at AS "revokedAt", revoked_for AS "revokedFor",
+         revoked_reason AS "reason" FROM certificates
        WHERE issuer = ? AND revoked_at IS NOT NULL AND not_after >= ? ORDER BY revoked_at, serial`,
     )
     .all(issuer, (last?.publishedAt ?? 0) - SLOW_CLOCK_MS) as CrlEntry[]

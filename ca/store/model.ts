@@ -118,6 +118,7 @@ export interface CrlEntry {
   readonly serial: string
   /** Instant, ms since epoch. */
   readonly revokedAt: number
+  readonly revokedFor: RevokedFor | null
   /** As the operator wrote it. */
   readonly reason: string | null
 }

@@ -61,7 +61,7 @@ function handshake(
   })
 }
 
-describe('the two doors of the CA', () => {
+describe('the TLS doors of the CA', () => {
   it('know no member path without the member protocol', async () => {
     await using ca = await startCa()
     expect(codeOf(await ca.public('POST', '/v1/renew', { csrPem: 'x' }))).toBe('NOT_FOUND')
@@ -108,7 +108,7 @@ describe('the two doors of the CA', () => {
   it('hang up on what is no ClientHello, and go on serving', async () => {
     await using ca = await startCa()
     for (const junk of [
-      Buffer.from('GET /v1/enrol HTTP/1.1\r\nhost: ca\r\n\r\n'),
+      Buffer.from('POST /v1/enrol HTTP/1.1\r\nhost: ca\r\n\r\n'),
       Buffer.alloc(20_000, 0xff),
       Buffer.from([22, 3, 1, 0, 0]),
       Buffer.concat([Buffer.from([22, 3, 1, 0, 5, 1, 0, 0, 1, 0]), Buffer.from([22, 3, 1, 0, 1, 0])]),
