@@ -40,6 +40,8 @@ export interface CallPair {
 }
 
 export interface LedgerReader {
+  /** `actions`: the audit of a CA. */
+  readonly holds: 'calls' | 'actions'
   /** Newest last. */
   calls(filter: AuditFilter): AuditRow[]
   /**
@@ -116,6 +118,7 @@ export function openLedgerReader(file: string): LedgerReader {
   const merge = openMerge(db)
   const calls = (filter: AuditFilter): AuditRow[] => present(select(filter).map(merge)).reverse()
   return {
+    holds: kind === CA_FILE ? 'actions' : 'calls',
     calls,
     record(callId) {
       const rows = calls({ ...ANY_RECORD, callId })

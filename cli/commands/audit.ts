@@ -1,4 +1,4 @@
-// troth audit: what the ledgers hold, asked once (query) or followed (tail).
+// troth audit: what the ledgers hold, and the CA's own audit, asked once (query) or followed (tail).
 
 import { Command, Option } from 'commander'
 import type { AuditRow } from '../../host/audit-row.js'
@@ -8,6 +8,7 @@ import type { Verdict } from '../../mesh/audit-record.js'
 import { parseDuration } from '../../mesh/duration.js'
 import { MeshError } from '../../mesh/errors.js'
 import { count, nameOrId } from '../arguments.js'
+import { CA_HEADINGS, caCellsOf, caLedgerOf } from '../ca-audit.js'
 import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
 import { cellsOf, HEADINGS, showCall, showRows, withLedgers } from '../ledgers.js'
 import { formatInstant, formatTable, printable } from '../output.js'
@@ -19,6 +20,7 @@ interface Options {
   readonly since?: string
   readonly decision?: Verdict
   readonly ledger?: string
+  readonly ca?: boolean
   readonly limit?: number
 }
 
@@ -44,6 +46,9 @@ const withFilter = (command: Command): Command =>
     .option('--since <when>', 'a duration back from now (15m, 7d), or an RFC 3339 instant')
     .addOption(new Option('--decision <decision>', 'only these').choices(['permit', 'deny']))
     .option('--ledger <file>', "default: the collector's of this home, else those of its agents")
+    .addOption(
+      new Option('--ca', "the CA's own audit in this home: who did what to the mesh").conflicts('ledger'),
+    )
     .option('--limit <n>', 'the newest so many', count)
 
 const queryCommand = (context: CommandContext): Command =>
@@ -53,7 +58,7 @@ const queryCommand = (context: CommandContext): Command =>
     ),
     context,
     'audit query --agent planner --since 1h',
-    'audit query --suspicious --json',
+    'audit query --ca --suspicious',
   )
 
 const tailCommand = (context: CommandContext): Command =>
@@ -63,24 +68,36 @@ const tailCommand = (context: CommandContext): Command =>
     ),
     context,
     'audit tail --agent planner',
-    'audit tail --decision deny --json',
+    'audit tail --ca --json',
   )
 
 function query(session: Session, options: Options): Promise<void> {
   const { out, json } = session
   const filter = filterOf(session, options, json ? LIMIT.json : LIMIT.people)
-  return withLedgers(session, options.ledger, (readers) => {
+  return withLedgers(session, ledgerOf(session, options), (readers) => {
     const rows = rowsOf(readers, filter)
     if (json) {
       for (const row of rows) out.json(row)
       return
     }
-    const told = rows.filter((row) => isForPeople(row, filter))
-    const shown = showRows(told, readers).map((row) => cellsOf(row, formatInstant))
+    const [headings, shown] = tableOf(
+      rows.filter((row) => isForPeople(row, filter)),
+      readers,
+    )
     if (shown.length === 0) out.say('nothing is recorded that fits')
-    else for (const line of formatTable(HEADINGS, shown)) out.line(line)
+    else for (const line of formatTable(headings, shown)) out.line(line)
     if (rows.length === filter.limit) out.say(`the newest ${filter.limit}; more with --limit`)
   })
+}
+
+const ledgerOf = ({ home }: Session, { ca, ledger }: Options): string | undefined =>
+  ca === true ? caLedgerOf(home) : ledger
+
+/** Calls, or the actions of a CA. */
+function tableOf(rows: AuditRow[], readers: readonly LedgerReader[]): [readonly string[], string[][]] {
+  return readers.some(({ holds }) => holds === 'actions')
+    ? [CA_HEADINGS, rows.map(caCellsOf)]
+    : [HEADINGS, showRows(rows, readers).map((row) => cellsOf(row, formatInstant))]
 }
 
 function tail(session: Session, options: Options): Promise<void> {
@@ -88,18 +105,19 @@ function tail(session: Session, options: Options): Promise<void> {
   const stop = new AbortController()
   out.closed.addEventListener('abort', () => stop.abort())
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
-  return withLedgers(session, options.ledger, async (readers) => {
+  return withLedgers(session, ledgerOf(session, options), async (readers) => {
     const filter = filterOf(session, options, LIMIT.tail)
     let positions = readers.map((reader) => reader.end())
     const before = rowsOf(readers, filter)
-    for (const row of before) print(session, row, filter)
+    const holds = readers.some((reader) => reader.holds === 'actions') ? 'actions' : 'calls'
+    for (const row of before) print(session, row, { filter, holds })
     const letGo = stayAlive()
     while (!stop.signal.aborted) {
       await pause(clock, TAIL_EVERY_MS, stop.signal)
       const news = readers.map((reader, index) => reader.tail(positions[index] ?? new Map()))
       positions = news.map(({ position }) => position)
       for (const row of news.flatMap(({ rows }) => rows).filter((each) => fits(each, filter)))
-        print(session, row, filter)
+        print(session, row, { filter, holds })
     }
     letGo()
   })
@@ -110,7 +128,7 @@ export function fits(row: AuditRow, filter: AuditFilter): boolean {
   const { agent, decision, suspicious } = filter
   const isAgent = (id: string | null): boolean =>
     id !== null && (id === agent || id.endsWith(`/agent/${agent ?? ''}`))
-  if (agent !== null && !isAgent(row.caller) && !isAgent(row.callee)) return false
+  if (agent !== null && ![row.caller, row.callee, row.object].some(isAgent)) return false
   if (decision !== null && row.decision !== decision) return false
   return !suspicious || isSuspicious(row)
 }
@@ -130,12 +148,20 @@ const isForPeople = ({ kind }: AuditRow, { suspicious }: AuditFilter): boolean =
   kind !== 'note' || suspicious
 
 /** One line: a pipe of JSON, or columns that need no look ahead. */
-function print({ out, json }: Session, row: AuditRow, filter: AuditFilter): void {
+function print(
+  { out, json }: Session,
+  row: AuditRow,
+  { filter, holds }: { filter: AuditFilter; holds: LedgerReader['holds'] },
+): void {
   if (json) {
     out.json(row)
     return
   }
   if (!isForPeople(row, filter)) return
+  if (holds === 'actions') {
+    out.line(printable(caCellsOf(row).join('  ').trimEnd()))
+    return
+  }
   const [shown] = row.kind === 'call' ? [showCall([row])] : showRows([row], [])
   if (shown === undefined) return
   const { at, caller, callee, operation, decision, outcome, status, duration, sides } = shown

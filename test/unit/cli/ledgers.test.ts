@@ -93,7 +93,8 @@ describe('a call as people read it', () => {
 
   it('appears once, however many of its halves were found', () => {
     const reader = {
-      calls: () => [],
+      holds: 'calls' as const,
+  calls: () => [],
       record: () => [EGRESS, ROW],
       pairs: () => [],
       end: () => new Map<string, number>(),
@@ -108,7 +109,8 @@ describe('a call as people read it', () => {
     const other = { ...ROW, caller: search }
     const claim = { ...ROW, callee: search }
     const reader = {
-      calls: () => [],
+      holds: 'calls' as const,
+  calls: () => [],
       record: () => [EGRESS, ROW, other],
       pairs: () => [],
       end: () => new Map<string, number>(),
