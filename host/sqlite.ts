@@ -4,8 +4,10 @@
 import { chmodSync, existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { MeshError } from '../mesh/errors.js'
+import { type GroupCommit, openGroupCommit } from './group-commit.js'
 
-export type Sqlite = Database.Database
+/** `transact` is the one way for asynchronous stores: see group-commit.ts. */
+export type Sqlite = Database.Database & { readonly transact: GroupCommit }
 export type Statement = Database.Statement
 
 export interface SqliteOptions {
@@ -74,7 +76,7 @@ export function openSqliteReader(file: string): Sqlite {
  */
 const kept = new Set<Sqlite>()
 
-function keepAlive(db: Sqlite): Sqlite {
+function keepAlive(db: Database.Database): Sqlite {
   const statements = new Map<string, Statement>()
   const prepare = db.prepare.bind(db)
   const prepareOnce = (sql: string): Statement => {
@@ -90,8 +92,9 @@ function keepAlive(db: Sqlite): Sqlite {
     const rows = statement.all() as Record<string, unknown>[]
     return simple ? Object.values(rows[0] ?? {})[0] : rows
   }
-  kept.add(db)
-  return Object.assign(db, { prepare: prepareOnce, pragma })
+  const whole = Object.assign(db, { prepare: prepareOnce, pragma, transact: openGroupCommit(db) })
+  kept.add(whole)
+  return whole
 }
 
 const versionOf = (db: Sqlite): number => db.pragma('user_version', { simple: true }) as number

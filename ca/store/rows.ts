@@ -98,11 +98,7 @@ export function ended<T>(db: Sqlite, work: () => T): T {
   return done
 }
 
-/** Runs `work` as one transaction; its errors undo it and reject. */
+/** Runs `work` as one transaction, together with others of the same turn; its errors undo it alone and reject. */
 export function transact<T>(db: Sqlite, work: () => T): Promise<T> {
-  try {
-    return Promise.resolve(db.transaction(() => ended(db, work)).immediate())
-  } catch (error) {
-    return Promise.reject(error instanceof Error ? error : new Error(String(error)))
-  }
+  return db.transact(() => ended(db, work))
 }
