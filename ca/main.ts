@@ -229,7 +229,7 @@ async function openHealth(
 ): Promise<number | null> {
   if (port === null) return null
   // the CA serves nothing before it is ready
-  const door = await openHealthDoor({ port, metrics, log, unready: () => [] })
+  const door = await openHealthDoor({ port, metrics, log, unready: () => [], degraded: () => [] })
   closers.add(() => closeServer(door.server, CLOSE_GRACE_MS))
   return door.port
 }

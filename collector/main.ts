@@ -7,6 +7,7 @@ import { closeServer, listen, serveRoutes } from '../host/http-server.js'
 import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
 import type { Log } from '../host/log.js'
 import { openMetrics } from '../host/metrics.js'
+import { registerIdentityGauges, whatHasEnded, whatIsLate } from '../member/identity/health.js'
 import { type MemberOptions, openMember } from '../member/member.js'
 import type { AgentName } from '../mesh/spiffe-id.js'
 import { openDoor } from './door.js'
@@ -60,6 +61,7 @@ export async function serveCollector(options: CollectorOptions): Promise<Running
       lifecycle,
       feedMaxStalenessMs: options.settings.feedMaxStalenessMs,
     })
+    registerIdentityGauges(metrics, member.credentials, options.clock)
     const store = openStore(path.join(member.dir, 'ledger.db'))
     lifecycle.defer('store', () => store.close())
 
@@ -82,7 +84,11 @@ export async function serveCollector(options: CollectorOptions): Promise<Running
     const adminPort = await openHealth(options.adminPort, lifecycle, {
       metrics,
       log,
-      unready: () => (member.world.selfRevoked ? ['SELF_REVOKED'] : []),
+      unready: () => [
+        ...(member.world.selfRevoked ? ['SELF_REVOKED'] : []),
+        ...whatHasEnded(member.credentials, options.clock),
+      ],
+      degraded: () => whatIsLate(member.credentials, options.clock),
     })
 
     member.feed.advertise({ host: null, port })

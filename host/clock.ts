@@ -40,3 +40,27 @@ export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<vo
     signal.addEventListener('abort', done, { once: true })
   })
 }
+
+/** A pause that somebody else may end. */
+export interface Wake {
+  /** As `pause`, or until `call`. */
+  pause(ms: number, signal: AbortSignal): Promise<void>
+  /** Ends the pause that is on; none is: the next look comes anyway. */
+  call(): void
+}
+
+export function openWake(clock: Clock): Wake {
+  let current: AbortController | undefined
+  return {
+    async pause(ms, signal) {
+      const either = new AbortController()
+      const end = (): void => either.abort()
+      current = either
+      signal.addEventListener('abort', end, { once: true })
+      if (!signal.aborted) await pause(clock, ms, either.signal)
+      signal.removeEventListener('abort', end)
+      current = undefined
+    },
+    call: () => current?.abort(),
+  }
+}

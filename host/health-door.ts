@@ -14,6 +14,8 @@ export interface HealthOptions {
   readonly log: Log
   /** What stands in the way of work: codes and words; none when ready. */
   readonly unready: () => readonly string[]
+  /** What makes it less than well although it works: codes and words. */
+  readonly degraded: () => readonly string[]
 }
 
 export interface HealthDoor {
@@ -25,10 +27,16 @@ export interface HealthDoor {
  * Opens the door.
  * @throws MeshError PORT_BUSY
  */
-export async function openHealthDoor({ port, metrics, log, unready }: HealthOptions): Promise<HealthDoor> {
+export async function openHealthDoor({
+  port,
+  metrics,
+  log,
+  unready,
+  degraded,
+}: HealthOptions): Promise<HealthDoor> {
   const serve = serveRoutes(
     [
-      { method: 'GET', path: '/healthz', answer: () => ({ json: { ok: true } }) },
+      { method: 'GET', path: '/healthz', answer: () => ({ json: healthNow(unready(), degraded()) }) },
       {
         method: 'GET',
         path: '/readyz',
@@ -36,7 +44,7 @@ export async function openHealthDoor({ port, metrics, log, unready }: HealthOpti
           const reasons = unready()
           return {
             status: reasons.length === 0 ? 200 : 503,
-            json: { ready: reasons.length === 0, reasons },
+            json: { ready: reasons.length === 0, reasons, degraded: degraded() },
           }
         },
       },
@@ -52,6 +60,16 @@ export async function openHealthDoor({ port, metrics, log, unready }: HealthOpti
   const listening = await listen(server, { host: '127.0.0.1', port, flag: '--admin-port' })
   server.on('error', (error) => log.error('health.door', errorFields(error)))
   return { server, port: listening }
+}
+
+/** That it answers is all that `ok` says: a process that cannot work now is not helped by an end. */
+function healthNow(
+  unready: readonly string[],
+  degraded: readonly string[],
+): { ok: true; health: 'green' | 'degraded' | 'red'; reasons: string[] } {
+  const reasons = [...unready, ...degraded]
+  if (unready.length > 0) return { ok: true, health: 'red', reasons }
+  return { ok: true, health: degraded.length > 0 ? 'degraded' : 'green', reasons }
 }
 
 const LOOPBACK = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?$/i

@@ -3,8 +3,8 @@
 
 import type { Clock } from '../host/clock.js'
 import type { Lifecycle } from '../host/lifecycle.js'
-import type { Log } from '../host/log.js'
-import { MeshError } from '../mesh/errors.js'
+import { errorFields, type Log } from '../host/log.js'
+import { isMeshError, MeshError } from '../mesh/errors.js'
 import { isNamed } from '../mesh/revocation.js'
 import { type AgentName, meaningOf, type NamedKind, type SpiffeId } from '../mesh/spiffe-id.js'
 import { checkNoDevRoot, fingerprintOf } from '../mesh/trust-bundle.js'
@@ -14,7 +14,7 @@ import { holdWorld, type WorldOwner } from './control/world-holder.js'
 import { memberDoor } from './identity/ca-client.js'
 import { type Credentials, type CredentialsOwner, holdCredentials } from './identity/credentials.js'
 import { enrol, readToken } from './identity/enrol.js'
-import { caPeerOf, keepRenewed } from './identity/renew.js'
+import { caPeerOf, keepRenewed, renew } from './identity/renew.js'
 import { loadIdentity, type StoredIdentity } from './identity/stored-identity.js'
 import { openStateDir, type StateDir } from './state-dir.js'
 
@@ -63,7 +63,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const state = openStateDir(options)
   try {
     const { identity, instance, credentials, world } =
-      openExisting(state, options) ?? (await openEnrolled(state, options))
+      (await openExisting(state, options)) ?? (await openEnrolled(state, options))
     const door = (current: typeof identity) =>
       memberDoor(caPeerOf(world, credentials.instance(), clock), current)
     const feed = openFeed({ door, credentials, world, clock, log })
@@ -90,7 +90,7 @@ async function openEnrolled(state: StateDir, options: MemberOptions): Promise<Op
 }
 
 /** What the directory holds, when it can be used; undefined when there is nothing, or enrolment is to replace it. */
-function openExisting(state: StateDir, options: MemberOptions): Opened | undefined {
+async function openExisting(state: StateDir, options: MemberOptions): Promise<Opened | undefined> {
   const stored = loadIdentity(state)
   if (stored === undefined) return undefined
   const { svid } = stored.identity
@@ -100,11 +100,48 @@ function openExisting(state: StateDir, options: MemberOptions): Opened | undefin
   if (isOfAnotherMesh(stored, options)) return undefined
   if (!options.dev) checkNoDevRoot(stored.bundle)
   const opened = open(state, stored, options)
-  const unusable = whyUnusable(opened, options.clock.now())
+  return revive(state, opened, options)
+}
+
+/**
+ * Brings an identity that has ended back by its key, before anything else is tried.
+ * @returns undefined when enrolment is to replace it
+ * @throws MeshError SELF_EXPIRED | SELF_REVOKED | AGENT_SUSPENDED | RENEW_* | CLONE_SUSPECTED
+ */
+async function revive(
+  state: StateDir,
+  opened: Opened,
+  { kind, name, enrolBy, clock, log, lifecycle }: MemberOptions,
+): Promise<Opened | undefined> {
+  const unusable = whyUnusable(opened, clock.now())
   if (unusable === undefined) return opened
-  if (options.enrolBy === null) throw unusable
-  options.log.warn('identity.unusable', { code: unusable.code })
-  return undefined
+  try {
+    await renew({ ...opened, state, clock, log }, lifecycle.signal)
+    return opened
+  } catch (error) {
+    const refusal = whyNotRevived(error, unusable)
+    log.warn('identity.unusable', errorFields(refusal))
+    if (enrolBy !== null) return undefined
+    // with its CA away it stands and tries on, as one does whose certificate ends while it runs
+    if (isMeshError(error) && error.spec.retryable && unusable.code === 'SELF_EXPIRED') return opened
+    const other = kind === 'agent' ? '' : ` --kind ${kind}`
+    throw refusal.code === 'RENEW_GRACE_OVER'
+      ? new MeshError(refusal.code, refusal.message, {
+          cause: error,
+          hint: `enrol again; on the CA's host: troth token ${name}${other} --line`,
+        })
+      : refusal
+  }
+}
+
+/** The CA's word when it is one about this identity; else what is known here. */
+function whyNotRevived(error: unknown, unusable: MeshError): MeshError {
+  if (!isMeshError(error)) return unusable
+  if (['PEER_REVOKED', 'AGENT_REVOKED', 'AGENT_UNKNOWN'].includes(error.code))
+    return new MeshError('SELF_REVOKED', error.message, { cause: error })
+  const isAboutThis =
+    error.code === 'AGENT_SUSPENDED' || error.code === 'CLONE_SUSPECTED' || error.code.startsWith('RENEW_')
+  return isAboutThis ? error : unusable
 }
 
 function open(state: StateDir, stored: StoredIdentity, options: MemberOptions): Opened {

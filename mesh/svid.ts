@@ -23,6 +23,9 @@ export interface Svid {
   readonly fingerprint: string
 }
 
+/** A leaf is back-dated by this much, so that a slow clock takes it at once: it was issued that long after its notBefore. */
+export const LEAF_BACKDATE_MS = 300_000
+
 const CURVES = new Set(['prime256v1', 'secp384r1'])
 const FOREIGN_KEYS = new Set(['ed25519', 'rsa'])
 const RSA_BITS = { least: 2048, most: 4096 } as const

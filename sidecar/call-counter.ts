@@ -1,6 +1,7 @@
 // Metrics of one identity's calls and state. Labels are from small fixed sets: never an identity, a path or an address.
 
 import type { Counter, Histogram, Metrics } from '../host/metrics.js'
+import { registerIdentityGauges } from '../member/identity/health.js'
 import type { CallCounter } from './call/outcome.js'
 import type { Parts } from './parts.js'
 
@@ -31,11 +32,7 @@ export function registerGauges(metrics: Metrics, parts: Parts): void {
       direction,
     })
   metrics.gauge('troth_calls_running', 'Calls that run now', () => inFlight.count)
-  metrics.gauge(
-    'troth_svid_not_after_seconds',
-    'End of the current certificate, Unix time',
-    () => credentials.current().svid.notAfter / 1000,
-  )
+  registerIdentityGauges(metrics, credentials, parts.clock)
   metrics.gauge('troth_feed_stale', '1 while the view of the mesh is older than feed.maxStaleness', () =>
     world.isStale() ? 1 : 0,
   )

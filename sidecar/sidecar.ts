@@ -10,6 +10,7 @@ import type { Log } from '../host/log.js'
 import type { Metrics } from '../host/metrics.js'
 import type { WorldHolder } from '../member/control/world.js'
 import type { Credentials } from '../member/identity/credentials.js'
+import { whatHasEnded, whatIsLate } from '../member/identity/health.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Recorder } from './audit/recorder.js'
 import { openCallCounter, registerGauges } from './call-counter.js'
@@ -89,7 +90,13 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
       servers.push(door.server)
       to[callee] = door.port
     }
-    const admin = await openHealthDoor({ port: ports.admin, metrics, log, unready })
+    const admin = await openHealthDoor({
+      port: ports.admin,
+      metrics,
+      log,
+      unready,
+      degraded: () => whatIsLate(options.credentials, options.clock),
+    })
     servers.push(admin.server)
     return {
       ports: { egress: egress.port, ingress: ingress.port, admin: admin.port, to },
@@ -157,14 +164,12 @@ function followRevocations(parts: Parts): void {
 }
 
 function reasonsAgainst({ credentials, world, recorder, clock }: Parts, isDraining: boolean): string[] {
-  const { notBefore, notAfter } = credentials.current().svid
-  const now = clock.now()
   return [
     ...(isDraining ? ['DRAINING'] : []),
     // before the CA's first word ever the world permits nothing
     ...(world.current().position === null ? ['CA_UNREACHABLE'] : []),
     ...(world.selfRevoked ? ['SELF_REVOKED'] : []),
-    ...(now > notAfter || now < notBefore ? ['SELF_EXPIRED'] : []),
+    ...whatHasEnded(credentials, clock),
     ...(recorder.healthy ? [] : ['AUDIT_UNAVAILABLE']),
   ]
 }

@@ -4,13 +4,14 @@
 import { isIP } from 'node:net'
 import { MeshError } from '../../mesh/errors.js'
 import { caId, type Meaning, meaningOf, type SpiffeId, type TrustDomain } from '../../mesh/spiffe-id.js'
+import { LEAF_BACKDATE_MS } from '../../mesh/svid.js'
 import { DEV_ROOT_MARK } from '../../mesh/trust-bundle.js'
 
 const DAY_MS = 86_400_000
 export const ROOT_LIFE_MS = 3650 * DAY_MS
 export const ISSUING_LIFE_MS = 365 * DAY_MS
 /** Clocks of two hosts may differ by this much: a leaf in the future is refused by OpenSSL, Go and GnuTLS alike. */
-export const BACKDATE_MS = 300_000
+export const BACKDATE_MS = LEAF_BACKDATE_MS
 /** An issuer with less life than this signs nothing: the leaf would be dead on arrival. */
 const SHORTEST_MS = 60_000
 

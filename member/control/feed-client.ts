@@ -1,7 +1,7 @@
 // The member's end of the CA's feed: keeps one connection, applies what it says to the world, and acknowledges only when the world is
 // replaced and the connections it condemns are destroyed. After a rotation the next connection is up before the last one ends.
 
-import { type Clock, pause } from '../../host/clock.js'
+import { type Clock, openWake } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
 import { isMeshError, MeshError } from '../../mesh/errors.js'
 import type { FromCa, FromMember, Position } from '../../mesh/wire/feed.js'
@@ -49,6 +49,7 @@ export function openFeed(options: FeedOptions): RunningFeed {
   const backoff = openBackoff({ firstMs: RETRY_FIRST_MS, capMs: RETRY_CAP_MS })
   let live: Live | undefined
   let endpoint: { readonly host: string | null; readonly port: number } | undefined
+  const retry = openWake(clock)
   let wake = (): void => undefined
   credentials.onRotate(() => wake())
 
@@ -59,10 +60,9 @@ export function openFeed(options: FeedOptions): RunningFeed {
     void connection.ended.then(() => open.delete(connection))
     if (endpoint !== undefined) connection.send({ type: 'advertise', ...endpoint })
   }
-  const isCurrent = (): boolean => live !== undefined && live.identity === credentials.current()
   const untilNeeded = (signal: AbortSignal): Promise<void> =>
     new Promise((resolve) => {
-      if (signal.aborted || !isCurrent()) {
+      if (signal.aborted || live?.identity !== credentials.current()) {
         resolve()
         return
       }
@@ -82,12 +82,14 @@ export function openFeed(options: FeedOptions): RunningFeed {
     })
   }
 
-  const failed = async (error: unknown, signal: AbortSignal): Promise<void> => {
-    if (signal.aborted) return
+  const failed = (error: unknown, signal: AbortSignal): Promise<void> => {
+    if (signal.aborted) return Promise.resolve()
     const retryInMs = backoff.next()
     log.warn('feed.failed', { ...errorFields(error), retryInMs })
-    if (isMeshError(error, 'PEER_REVOKED') || isMeshError(error, 'AGENT_REVOKED')) options.world.denySelf()
-    await pause(clock, retryInMs, signal)
+    if (isWithdrawal(error)) options.world.denySelf()
+    // a new identity is tried at once
+    wake = () => retry.call()
+    return retry.pause(retryInMs, signal)
   }
 
   return {
@@ -118,6 +120,9 @@ export function openFeed(options: FeedOptions): RunningFeed {
     },
   }
 }
+
+const isWithdrawal = (error: unknown): boolean =>
+  isMeshError(error) && ['PEER_REVOKED', 'AGENT_REVOKED', 'AGENT_SUSPENDED'].includes(error.code)
 
 /** Dials, says hello, and waits until the world stands where the CA does. */
 async function connect(

@@ -5,7 +5,7 @@ import type { Clock } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
 import { MeshError } from '../../mesh/errors.js'
 import { integer, nullable, readJson, record, text } from '../../mesh/parse.js'
-import { covers, withRevoked } from '../../mesh/revocation.js'
+import { covers, withRestored, withRevoked } from '../../mesh/revocation.js'
 import { bundlePem, type TrustBundle } from '../../mesh/trust-bundle.js'
 import { type Change, type Position, READ_VIEW, type View } from '../../mesh/wire/feed.js'
 import type { Credentials } from '../identity/credentials.js'
@@ -39,6 +39,8 @@ export interface WorldOwner extends WorldHolder {
   readonly alarm: () => void
   /** The CA refused this member as revoked before the feed said so. */
   denySelf(): void
+  /** The CA gave this member a certificate: its identity is not banned, whatever the last word of the feed was. */
+  admitSelf(): void
 }
 
 export interface HoldingWorld {
@@ -119,6 +121,12 @@ export function holdWorld(holding: HoldingWorld): WorldOwner {
       const { world, policy } = current
       const own = { id, issuer, serial, expiresAt: notAfter }
       put({ policy, world: { ...world, revocations: withRevoked(world.revocations, [], [own]) } })
+    },
+    admitSelf() {
+      const { world, policy } = current
+      const { id } = credentials.current().svid
+      if (world.revocations.ids.has(id))
+        put({ policy, world: { ...world, revocations: withRestored(world.revocations, id) } })
     },
   }
 }

@@ -5,7 +5,7 @@ import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls'
 import type { Clock } from '../../host/clock.js'
-import { requestJson, type Target } from '../../host/http-client.js'
+import { type JsonRequest, requestJson, type Target } from '../../host/http-client.js'
 import { TLS_FLOOR } from '../../host/tls.js'
 import { isMeshError, MeshError } from '../../mesh/errors.js'
 import type { Revocations } from '../../mesh/revocation.js'
@@ -18,6 +18,9 @@ import {
   type EnrolRequest,
   MEMBER_ALPN,
   READ_ENROLMENT,
+  READ_RENEW_NONCE,
+  type RenewExpiredRequest,
+  type RenewNonce,
 } from '../../mesh/wire/enrolment.js'
 import type { Identity } from './credentials.js'
 
@@ -47,6 +50,7 @@ export interface CaTls {
 }
 
 const TIMEOUT_MS = 15_000
+const RENEW_EXPIRED = '/v1/renew-expired'
 const MAX_PRESENTED = 4
 
 /**
@@ -109,6 +113,21 @@ export function postRenew(
   return post({ ...memberDoor(peer, identity), agent: false, signal }, '/v1/renew', { csrPem })
 }
 
+/** @throws MeshError as `postRenewExpired` */
+export function fetchRenewNonce(peer: CaPeer, signal: AbortSignal): Promise<RenewNonce> {
+  const target = { ...publicDoor(peer), agent: false, signal }
+  return send(target, { method: 'GET', path: RENEW_EXPIRED, read: READ_RENEW_NONCE, what: 'renewal' })
+}
+
+/** @throws MeshError the CA's refusal, CA_UNREACHABLE | CA_IDENTITY_WRONG | CLOCK_SKEW | WIRE_MALFORMED */
+export function postRenewExpired(
+  peer: CaPeer,
+  request: RenewExpiredRequest,
+  signal: AbortSignal,
+): Promise<Enrolment> {
+  return post({ ...publicDoor(peer), agent: false, signal }, RENEW_EXPIRED, request)
+}
+
 /** Over the admin socket, as the CA's own OS user. @throws MeshError the CA's refusal, CA_ADMIN_UNREACHABLE */
 export function postEnrolLocal(socketPath: string, request: EnrolLocalRequest): Promise<Enrolment> {
   return requestJson(
@@ -125,17 +144,17 @@ export function postEnrolLocal(socketPath: string, request: EnrolLocalRequest): 
   )
 }
 
-async function post(target: Target, path: string, body: unknown): Promise<Enrolment> {
+function post(target: Target, path: string, body: unknown): Promise<Enrolment> {
+  const what = path === '/v1/enrol' ? 'enrolment' : 'renewal'
+  return send(target, { method: 'POST', path, body, read: READ_ENROLMENT, what })
+}
+
+async function send<T>(
+  target: Target,
+  request: Omit<JsonRequest<T>, 'timeoutMs' | 'unreachable'>,
+): Promise<T> {
   try {
-    return await requestJson(target, {
-      method: 'POST',
-      path,
-      body,
-      read: READ_ENROLMENT,
-      what: path === '/v1/renew' ? 'renewal' : 'enrolment',
-      timeoutMs: TIMEOUT_MS,
-      unreachable: 'CA_UNREACHABLE',
-    })
+    return await requestJson(target, { ...request, timeoutMs: TIMEOUT_MS, unreachable: 'CA_UNREACHABLE' })
   } catch (error) {
     throw isMeshError(error, 'CA_UNREACHABLE') && isVerification(error.cause)
       ? refusedByTls(error.cause)
@@ -161,6 +180,11 @@ const VERIFICATION = /^(UNABLE_TO_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_|PATH_
 /** True when a connection failed because TLS did not accept the server's certificate. */
 export function isVerification(error: unknown): boolean {
   return VERIFICATION.test(codeOf(error))
+}
+
+/** True when the CA's TLS refused this member's certificate as expired (RFC 8446 §6.2): its clock is the one that counts. */
+export function isExpiredAlert(error: unknown): boolean {
+  return isMeshError(error, 'CA_UNREACHABLE') && codeOf(error.cause).endsWith('ALERT_CERTIFICATE_EXPIRED')
 }
 
 export const codeOf = (error: unknown): string =>

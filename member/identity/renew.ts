@@ -1,16 +1,19 @@
 // Renewal: the next identity by proof of the current one, always with a new key. The old leaf stays in use until the new one is saved; a
 // lost answer is asked for again with the same key, which the CA answers with the same certificate.
 
-import { type Clock, pause } from '../../host/clock.js'
+import { type Clock, openWake, pause, type Wake } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
-import { isMeshError, MeshError } from '../../mesh/errors.js'
+import { isMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { meaningOf } from '../../mesh/spiffe-id.js'
+import type { Enrolment } from '../../mesh/wire/enrolment.js'
 import { openBackoff } from '../backoff.js'
 import type { WorldOwner } from '../control/world-holder.js'
 import type { StateDir } from '../state-dir.js'
-import { type CaPeer, parseCaAddress, postRenew } from './ca-client.js'
+import { type CaPeer, isExpiredAlert, parseCaAddress, postRenew } from './ca-client.js'
 import type { CredentialsOwner, Identity, Instance } from './credentials.js'
 import { makeCsr, makeKey } from './csr.js'
+import { healthOf, type IdentityHealth } from './health.js'
+import { renewByKey } from './renew-expired.js'
 import { commitIdentity, proveIdentity } from './stored-identity.js'
 
 export interface Renewing {
@@ -30,48 +33,91 @@ interface Due {
 const LOOK_EVERY_MS = 30_000
 const RETRY_FIRST_MS = 1000
 const RETRY_CAP_MS = 60_000
+const FINAL_RETRY_MS = 600_000
+const FINAL: ReadonlySet<MeshErrorCode> = new Set([
+  'AGENT_REVOKED',
+  'AGENT_UNKNOWN',
+  'PEER_REVOKED',
+  'CLONE_SUSPECTED',
+  'RENEW_SUPERSEDED',
+  'RENEW_GRACE_OVER',
+  'RENEW_PROOF_INVALID',
+])
 const SKEW_WARN_MS = 5 * 60_000
 
 /** Renews for ever, until the signal. */
 export async function keepRenewed(renewing: Renewing, signal: AbortSignal): Promise<void> {
-  const { credentials, clock, log, world } = renewing
+  const { credentials, clock, world } = renewing
   const backoff = openBackoff({ firstMs: RETRY_FIRST_MS, capMs: RETRY_CAP_MS })
+  const wake = openWake(clock)
+  world.onChange(() => {
+    // withdrawn, perhaps only suspended: what it holds now is of no more use
+    if (world.selfRevoked) wake.call()
+    return 0
+  })
+  let told: IdentityHealth = 'green'
   let due = dueAt(credentials.instance().renewAt, clock)
-  while (await isDue(due, clock, signal)) {
+  while (await isDue({ due, wake, world, clock }, signal)) {
     try {
       await renew(renewing, signal)
       due = dueAt(credentials.instance().renewAt, clock)
       backoff.reset()
+      told = 'green'
     } catch (error) {
       if (signal.aborted) return
-      if (isMeshError(error, 'AGENT_REVOKED') || isMeshError(error, 'PEER_REVOKED')) world.denySelf()
-      const waitMs = backoff.next()
-      log[isMeshError(error) && error.spec.retryable ? 'warn' : 'error']('identity.renewal-failed', {
-        ...errorFields(error),
-        retryInMs: waitMs,
-        expiresInMs: credentials.current().svid.notAfter - clock.now(),
-      })
+      if (isWithdrawal(error)) world.denySelf()
+      told = tellHealth(renewing, told)
+      const waitMs = isFinal(error) ? FINAL_RETRY_MS : backoff.next()
+      tellFailure(renewing, error, waitMs)
       await pause(clock, waitMs, signal)
     }
   }
 }
 
+function tellFailure({ credentials, clock, log }: Renewing, error: unknown, retryInMs: number): void {
+  log[isMeshError(error) && error.spec.retryable ? 'warn' : 'error']('identity.renewal-failed', {
+    ...errorFields(error),
+    retryInMs,
+    expiresInMs: credentials.current().svid.notAfter - clock.now(),
+  })
+}
+
+const isWithdrawal = (error: unknown): boolean =>
+  isMeshError(error) && ['AGENT_REVOKED', 'PEER_REVOKED', 'AGENT_SUSPENDED'].includes(error.code)
+
+/** The operator must act before the CA would say another thing. One that is suspended is to be heard soon after it was resumed. */
+const isFinal = (error: unknown): boolean => isMeshError(error) && FINAL.has(error.code)
+
+/** Says once that the health became worse. */
+function tellHealth({ credentials, clock, log }: Renewing, told: IdentityHealth): IdentityHealth {
+  const { svid } = credentials.current()
+  const health = healthOf(svid, clock.now())
+  const { serial, notAfter } = svid
+  if (health !== told && health === 'degraded') log.warn('identity.degraded', { serial, notAfter })
+  if (health !== told && health === 'red')
+    log.error('identity.expired', { code: 'SELF_EXPIRED', serial, notAfter })
+  return health
+}
+
 /**
- * One renewal.
- * @throws MeshError the CA's refusal, CA_UNREACHABLE | CA_IDENTITY_WRONG | WIRE_MALFORMED | PEER_*
+ * One renewal: by mutual TLS, or by the key alone when TLS accepts the certificate no more.
+ * @throws MeshError the CA's refusal, CA_UNREACHABLE | CA_IDENTITY_WRONG | CLOCK_SKEW | WIRE_MALFORMED | PEER_*
  */
-async function renew(
+export async function renew(
   { state, credentials, world, clock, log }: Renewing,
   signal: AbortSignal,
 ): Promise<void> {
   const identity = credentials.current()
   const instance = credentials.instance()
-  const { id } = identity.svid
+  const { id, notAfter } = identity.svid
   const { instanceId } = instance
   const keyPem = await nextKey(state)
   const csrPem = await makeCsr(keyPem, { commonName: commonNameOf(identity), instanceId })
   const peer = caPeerOf(world, instance, clock)
-  const answer = await postRenew(peer, identity, csrPem, signal)
+  const byKeyOnly = clock.now() > notAfter || world.selfRevoked
+  const answer = byKeyOnly
+    ? await renewByKey(peer, identity, csrPem, signal)
+    : await renewByTls(peer, identity, csrPem, signal)
   const renewed = proveIdentity(
     { chainPem: answer.chainPem, keyPem },
     { id, instanceId, bundle: peer.bundle },
@@ -81,8 +127,24 @@ async function renew(
   const next = { instanceId, caAddress: answer.caAddress, renewAt }
   commitIdentity(state, renewed, next)
   credentials.rotate(renewed, next)
+  world.admitSelf()
   const skewMs = answer.now - clock.now()
   if (Math.abs(skewMs) > SKEW_WARN_MS) log.warn('clock.skewed', { skewMs })
+}
+
+/** By this host's clock the certificate is valid; when the CA's says otherwise, the key still speaks. */
+async function renewByTls(
+  peer: CaPeer,
+  identity: Identity,
+  csrPem: string,
+  signal: AbortSignal,
+): Promise<Enrolment> {
+  try {
+    return await postRenew(peer, identity, csrPem, signal)
+  } catch (error) {
+    if (!isExpiredAlert(error) && !isMeshError(error, 'PEER_CERT_EXPIRED')) throw error
+    return renewByKey(peer, identity, csrPem, signal)
+  }
 }
 
 /** The CA as the current world knows it. @throws MeshError WIRE_MALFORMED */
@@ -112,10 +174,18 @@ function dueAt(wall: number, clock: Clock): Due {
   return { wall, monotonic: clock.monotonic() + (wall - clock.now()) }
 }
 
+interface Waiting {
+  readonly due: Due
+  readonly wake: Wake
+  readonly world: WorldOwner
+  readonly clock: Clock
+}
+
 /** Waits; false when the signal came first. */
-async function isDue(due: Due, clock: Clock, signal: AbortSignal): Promise<boolean> {
-  const leftMs = (): number => Math.min(due.monotonic - clock.monotonic(), due.wall - clock.now())
+async function isDue({ due, wake, world, clock }: Waiting, signal: AbortSignal): Promise<boolean> {
+  const leftMs = (): number =>
+    world.selfRevoked ? 0 : Math.min(due.monotonic - clock.monotonic(), due.wall - clock.now())
   for (let left = leftMs(); left > 0 && !signal.aborted; left = leftMs())
-    await pause(clock, Math.min(left, LOOK_EVERY_MS), signal)
+    await wake.pause(Math.min(left, LOOK_EVERY_MS), signal)
   return !signal.aborted
 }

@@ -87,6 +87,7 @@ describe('the admin door', () => {
       metrics: openMetrics(),
       log: planner.log,
       unready: () => [],
+      degraded: () => [],
     })
     await expect(again).rejects.toMatchObject({
       code: 'PORT_BUSY',

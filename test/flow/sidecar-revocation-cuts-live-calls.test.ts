@@ -81,7 +81,7 @@ describe('revoking an identity', () => {
     const ready = await request(`http://127.0.0.1:${planner.ports.admin}/readyz`)
     expect([ready.status, JSON.parse(ready.body.toString())]).toEqual([
       503,
-      { ready: false, reasons: ['SELF_REVOKED'] },
+      { ready: false, reasons: ['SELF_REVOKED'], degraded: [] },
     ])
   })
 

@@ -143,6 +143,12 @@ export async function startTestAuthority(options: AuthorityOptions = {}): Promis
     })
   }
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    if (request.url === '/v1/renew-expired') {
+      // this CA knows no renewal by key: running-ca.ts does
+      response.writeHead(404, { 'content-type': 'application/problem+json' })
+      response.end(JSON.stringify({ code: 'NOT_FOUND', detail: 'no such path' }))
+      return
+    }
     answerTo(request).then(
       (answer) => {
         if (behaviour.loseAnswers > 0) {
