@@ -1,12 +1,13 @@
 // The certificates of a mesh made by the CLI, before verifiers that we did not write: OpenSSL, GnuTLS, NSS and Python always, Java, Go
 // and zlint where they are installed. Each must accept every right certificate for both usages, and refuse every control.
 
+import { X509Certificate } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeHierarchy } from '../../certs-dev/hierarchy.js'
 import { makeWrongLeaves } from '../../certs-dev/wrong-leaves.js'
-import type { CliHome, Finished } from '../support/cli-home.js'
+import { type CliHome, type Finished, until } from '../support/cli-home.js'
 import {
   type CliMesh,
   type EchoApp,
@@ -25,6 +26,7 @@ import {
   java,
   nssDatabase,
   nssPkix,
+  openNss,
   openssl,
   type Verdicts,
   zlint,
@@ -130,6 +132,86 @@ describe('every certificate of the mesh is right for both usages, and every cont
       String(wrong.find(({ name }) => name === 'key-usage-not-critical')?.leaf.certificate),
     )
     expect(await zlint(mesh.home, control)).toContain('w_ext_key_usage_not_critical')
+  })
+})
+
+describe('the revocation lists, as anybody fetches them over plain HTTP, let the revoked leaf alone be refused by', () => {
+  const lists = { root: '', issuing: '' }
+  const leaf = { good: '', revoked: '' }
+  const run = (program: string, ...args: string[]): Promise<Finished> =>
+    mesh.home.run(program, args).then((finished) => checkRan(program, finished))
+
+  /** DER as it is served; PEM beside it for those that read no other. */
+  const fetchList = async (name: 'root' | 'issuing'): Promise<string> => {
+    const answer = await fetch(`http://127.0.0.1:${mesh.caPort}/crl/${name}.crl`)
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'application/pkix-crl'])
+    writeFileSync(at(`${name}.crl`), Buffer.from(await answer.arrayBuffer()))
+    lists[name] = at(`${name}.crl.pem`)
+    const { stdout } = await run(
+      'openssl',
+      ...['crl', '-inform', 'DER', '-in', at(`${name}.crl`), '-out', lists[name], '-text'],
+    )
+    return stdout + readFileSync(lists[name], 'utf8')
+  }
+
+  beforeAll(async () => {
+    await mesh.home.ok('cert', 'issue', 'doomed', '--out', at('doomed'))
+    for (const [what, dir] of [
+      ['good', 'client'],
+      ['revoked', 'doomed'],
+    ] as const) {
+      leaf[what] = at(`${dir}/leaf.pem`)
+      writeFileSync(leaf[what], new X509Certificate(readFileSync(at(`${dir}/cert.pem`))).toString())
+    }
+    const serial = new X509Certificate(readFileSync(leaf.revoked)).serialNumber
+    await mesh.home.ok('cert', 'revoke', serial.toLowerCase(), '--yes')
+    await fetchList('root')
+    await until('the list with the revoked one', async () =>
+      (await fetchList('issuing')).includes(serial) ? true : undefined,
+    )
+    writeFileSync(at('both.crl.pem'), readFileSync(lists.root, 'utf8') + readFileSync(lists.issuing, 'utf8'))
+  })
+
+  it('openssl verify -crl_check_all, which wants both lists', async () => {
+    const verify = (crls: string, which: string): Promise<Finished> =>
+      run(
+        'openssl',
+        ...['verify', '-x509_strict', '-crl_check_all', '-CRLfile', crls, '-CAfile', at('ca/root.pem')],
+        ...['-untrusted', at('ca/issuing.pem'), which],
+      )
+    expect((await verify(at('both.crl.pem'), leaf.good)).code).toBe(0)
+    const refused = await verify(at('both.crl.pem'), leaf.revoked)
+    expect([refused.code, /error 23 .*revoked/.test(refused.stderr)]).toEqual([2, true])
+    expect((await verify(lists.issuing, leaf.good)).stderr).toContain('unable to get certificate CRL')
+  })
+
+  it('GnuTLS certtool', async () => {
+    const verify = (chain: string): Promise<Finished> =>
+      run(
+        'certtool',
+        ...['--verify', '--load-ca-certificate', at('ca/root.pem'), '--load-crl', at('both.crl.pem')],
+        ...['--infile', chain],
+      )
+    expect((await verify(at('client/cert.pem'))).code).toBe(0)
+    const refused = await verify(at('doomed/cert.pem'))
+    expect([refused.code, /chain is revoked/.test(refused.stdout)]).toEqual([1, true])
+    for (const [list, ca] of [
+      [lists.root, 'ca/root.pem'],
+      [lists.issuing, 'ca/issuing.pem'],
+    ] as const)
+      expect(
+        (await run('certtool', '--verify-crl', '--load-ca-certificate', at(ca), '--infile', list)).code,
+      ).toBe(0)
+  })
+
+  it('NSS, with the lists in its database', async () => {
+    const db = await openNss(mesh.home, at('ca/root.pem'))
+    await run('certutil', '-A', '-d', db, '-n', 'issuing', '-t', ',,', '-i', at('ca/issuing.pem'))
+    for (const name of ['root', 'issuing'])
+      expect((await run('crlutil', '-I', '-d', db, '-t', '1', '-i', at(`${name}.crl`))).code).toBe(0)
+    expect((await run('vfychain', '-d', db, '-u', '0', '-a', leaf.good)).code).toBe(0)
+    const refused = await run('vfychain', '-d', db, '-u', '0', '-a', leaf.revoked)
+    expect([refused.code, /has been revoked/.test(refused.stdout + refused.stderr)]).toEqual([1, true])
   })
 })
 

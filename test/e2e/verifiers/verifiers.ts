@@ -30,6 +30,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   certtool: 'gnutls-bin',
   'gnutls-cli': 'gnutls-bin',
   certutil: 'libnss3-tools',
+  crlutil: 'libnss3-tools',
   vfychain: 'libnss3-tools',
   python3: 'python3',
 }
@@ -68,7 +69,7 @@ export const gnutls = (home: CliHome, cases: readonly Case[]): Promise<Verdicts>
 
 /** NSS by its database: all certificates are imported, only the root is trusted. */
 export async function nssDatabase(home: CliHome, cases: readonly Case[]): Promise<Verdicts> {
-  const db = await openNss(home, cases)
+  const db = await openNss(home, cases[0]?.root ?? '')
   const imported = new Set<string>()
   const add = async (file: string): Promise<void> => {
     if (imported.has(file)) return
@@ -83,17 +84,18 @@ export async function nssDatabase(home: CliHome, cases: readonly Case[]): Promis
 
 /** NSS by its PKIX library, with the chain as it is presented. */
 export async function nssPkix(home: CliHome, cases: readonly Case[]): Promise<Verdicts> {
-  const db = await openNss(home, cases)
+  const db = await openNss(home, cases[0]?.root ?? '')
   return each(home, cases, ({ usage, leaf, above }) => [
     ...(['vfychain', '-d', db, '-pp', '-u', usage === 'client' ? '0' : '1', '-a', leaf] as const),
     ...above.flatMap((file) => ['-a', file]),
   ])
 }
 
-async function openNss(home: CliHome, cases: readonly Case[]): Promise<string> {
+/** A new NSS database that trusts `root` for clients and servers. */
+export async function openNss(home: CliHome, root: string): Promise<string> {
   const db = `sql:${mkdtempSync(path.join(home.dir, 'nss-'))}`
   checkRan('certutil', await home.run('certutil', ['-N', '-d', db, '--empty-password']))
-  await home.run('certutil', ['-A', '-d', db, '-n', 'root', '-t', 'CT,,', '-i', cases[0]?.root ?? ''])
+  await home.run('certutil', ['-A', '-d', db, '-n', 'root', '-t', 'CT,,', '-i', root])
   return db
 }
 
