@@ -3,16 +3,11 @@
 
 import type { IncomingMessage, RequestListener } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { TLSSocket } from 'node:tls'
 import type { Clock } from '../host/clock.js'
 import { type Answer, type Request, type Route, serveRoutes } from '../host/http-server.js'
 import { errorFields, type Log } from '../host/log.js'
-import { clientChain } from '../host/tls.js'
-import { NOBODY, type Party } from '../mesh/audit-record.js'
-import { asMeshError, isMeshError, MeshError } from '../mesh/errors.js'
-import { revocationsOf } from '../mesh/revocation.js'
-import { partyOf } from '../mesh/svid.js'
-import { PeerRefused, verifyPeer } from '../mesh/verify-peer.js'
+import { asMeshError, MeshError } from '../mesh/errors.js'
+import { NAMED_KINDS } from '../mesh/spiffe-id.js'
 import {
   ENROLMENT_MAX_BYTES,
   READ_ENROL,
@@ -24,13 +19,14 @@ import { FEED_PATH } from '../mesh/wire/feed.js'
 import { memberActor } from './actor.js'
 import type { CaAudit } from './audit.js'
 import type { Authority } from './authority.js'
+import { admitMember, counted, peerOf, provenAs, sourceOf } from './door-peer.js'
 import type { Feed } from './feed.js'
 import type { Hierarchy } from './hierarchy.js'
 import { endWithProblem } from './plain-door.js'
 import { type ByKey, certificateByKey } from './renewal/by-key.js'
 import type { RenewalLimits } from './renewal/limits.js'
 import type { CaStore, Certificate } from './store/model.js'
-import { plainAddress, type TryLimit } from './try-limit.js'
+import type { TryLimit } from './try-limit.js'
 
 export interface PublicDoorOptions {
   /** What anybody may have: lists, certificates, the trust bundle. */
@@ -117,6 +113,8 @@ async function renewFor(
 }
 
 export interface MemberDoorOptions {
+  /** The admin wire, for operators. */
+  readonly operators: readonly Route[]
   readonly authority: Authority
   readonly audit: CaAudit
   readonly feed: Feed
@@ -132,26 +130,26 @@ export interface MemberDoor {
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 }
 
-/** `POST /v1/renew`, `GET /v1/feed` (WebSocket) */
+/** `POST /v1/renew`, `GET /v1/feed` (WebSocket), and the admin wire for operators */
 export function memberDoor(options: MemberDoorOptions): MemberDoor {
-  const { audit, log, feed } = options
+  const { operators, audit, log, feed } = options
   const renew: Route = {
     method: 'POST',
     path: '/v1/renew',
     maxBytes: ENROLMENT_MAX_BYTES,
     answer: async (request) => {
-      const holder = await admitMember(options, request.raw.socket)
+      const holder = await admitMember(options, request.raw.socket, NAMED_KINDS)
       const { csrPem } = await request.body(READ_RENEW, 'renewal')
       return renewFor(options, { request, holder, csrPem })
     },
   }
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     if (request.url !== FEED_PATH) throw new MeshError('NOT_FOUND', 'no such path')
-    const member = await admitMember(options, socket)
+    const member = await admitMember(options, socket, NAMED_KINDS)
     feed.accept({ request, socket, head, source: sourceOf(socket) }, member)
   }
   return {
-    listener: serveRoutes(counted(audit, [renew]), log),
+    listener: serveRoutes([...counted(audit, [renew]), ...operators], log),
     upgrade: (request, socket, head) => {
       socket.on('error', (error: Error) => log.debug('ca.socket', errorFields(error)))
       upgrade(request, socket, head).catch((error: unknown) => {
@@ -162,69 +160,8 @@ export function memberDoor(options: MemberDoorOptions): MemberDoor {
   }
 }
 
-/**
- * The member behind a connection: judged like every peer, then looked up, because only the store knows what was issued here and
- * withdrawn since.
- * @throws MeshError PEER_*
- */
-async function admitMember(
-  { store, hierarchy, clock }: MemberDoorOptions,
-  socket: unknown,
-): Promise<Certificate> {
-  if (!(socket instanceof TLSSocket)) throw new MeshError('PEER_NO_CERTIFICATE', 'the connection is not TLS')
-  const now = clock.now()
-  const { bundle, issuers } = hierarchy
-  const chain = clientChain(
-    socket,
-    issuers.map((ca) => ca.issuing),
-  )
-  const svid = verifyPeer({
-    chain,
-    tlsAuthorized: socket.authorized,
-    bundles: new Map([[bundle.trustDomain, bundle]]),
-    revocations: revocationsOf([], []),
-    expected: { kinds: ['agent', 'operator', 'collector'] },
-    now,
-  })
-  const { issuer, serial } = svid
-  try {
-    return await store.admit({ issuer, serial, pem: chain[0]?.toString() ?? '' }, now)
-  } catch (error) {
-    throw isMeshError(error) ? new PeerRefused(error.code, error.message, partyOf(svid)) : error
-  }
-}
-
-/** What is refused to this member is refused by name. */
-function provenAs({ id, instanceId, serial }: Certificate, work: () => void): void {
-  try {
-    work()
-  } catch (error) {
-    const peer = { id, instance: instanceId, serial }
-    throw isMeshError(error) ? new PeerRefused(error.code, error.message, peer) : error
-  }
-}
-
-/** Whoever is refused by these is counted in the audit, unless that is recorded there as an action. */
-const counted = (audit: CaAudit, routes: readonly Route[]): Route[] =>
-  routes.map((route) => ({
-    ...route,
-    answer: async (request) => {
-      try {
-        return await route.answer(request)
-      } catch (error) {
-        audit.turnedAway({ peer: peerOf(error), source: sourceOf(request.raw.socket) }, error)
-        throw error
-      }
-    },
-  }))
-
-const peerOf = (error: unknown): Party => (error instanceof PeerRefused ? error.peer : NOBODY)
-
 function refuseUpgrade(log: Log, socket: Duplex, error: unknown): void {
   const problem = asMeshError(error)
   log[problem.code === 'INTERNAL' ? 'error' : 'info']('feed.refused', errorFields(problem))
   endWithProblem(socket, problem)
 }
-
-const sourceOf = (socket: unknown): string =>
-  socket instanceof TLSSocket ? plainAddress(socket.remoteAddress ?? 'unknown') : 'unknown'

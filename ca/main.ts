@@ -13,11 +13,12 @@ import { NOBODY } from '../mesh/audit-record.js'
 import { MeshError } from '../mesh/errors.js'
 import { openAcknowledgements } from './acknowledgements.js'
 import type { Actor } from './actor.js'
-import { adminListener } from './admin-api.js'
+import { adminListener, operatorRoutes } from './admin-api.js'
 import { type CaAudit, openCaAudit } from './audit.js'
 import { openAuthority } from './authority.js'
 import { type Closers, openClosers } from './closers.js'
 import { type CrlPublisher, openCrlPublisher } from './crl-publisher.js'
+import type { DoorOptions } from './door.js'
 import { memberDoor, publicDoor } from './doors-api.js'
 import { openEndpoints } from './endpoints.js'
 import { type Feed, openFeed } from './feed.js'
@@ -125,7 +126,14 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   })
   const renewals = openRenewalLimits(clock)
   const byKey = { store, nonces: openNonces(clock), trustDomain: hierarchy.trustDomain }
-  const member = memberDoor({ authority, audit, feed, store, hierarchy, renewals, clock, log })
+  const setAddress = async (actor: Actor, host: string): Promise<void> => {
+    const attempt = { what: 'ca.address', object: host, detail: () => null }
+    await audit.run(actor, attempt, (on) => on.setAddress(host))
+    await door.renew()
+  }
+  const admin = { ...state, authority, clock, log, leafTtlMs, address, setAddress }
+  const operators = operatorRoutes(admin)
+  const member = memberDoor({ operators, authority, audit, feed, store, hierarchy, renewals, clock, log })
   const door = await openServedDoor({
     host: options.listen,
     listen: options.listen,
@@ -142,14 +150,7 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     plainListener: serveRoutes(plainRoutes(published), log),
     memberListener: member.listener,
     upgrade: member.upgrade,
-    refused: (reason, source) => {
-      metrics.refused(reason)
-      if (reason === 'tls')
-        audit.turnedAway(
-          { peer: NOBODY, source },
-          new MeshError('PEER_HANDSHAKE_FAILED', 'the TLS handshake failed'),
-        )
-    },
+    refused: refusedAt(state),
     hierarchy,
     store,
     feed,
@@ -159,16 +160,20 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   })
   port = door.port
 
-  const setAddress = async (actor: Actor, host: string): Promise<void> => {
-    const attempt = { what: 'ca.address', object: host, detail: () => null }
-    await audit.run(actor, attempt, (on) => on.setAddress(host))
-    await door.renew()
-  }
-  const admin = { ...state, authority, clock, log, leafTtlMs, address, setAddress }
   const adminSocket = await openAdminSocket(dir, adminListener(admin), closers)
   const adminPort = await openHealth(options.adminPort, { metrics, log }, closers)
   log.info('ca.ready', { address: await address(), listen: options.listen, port })
   return { address: await address(), port, adminPort, adminSocket, close: () => closers.close() }
+}
+
+/** Whose handshake failed is in the audit too; what was no TLS at all is only counted. */
+function refusedAt({ metrics, audit }: State): DoorOptions['refused'] {
+  return (reason, source) => {
+    metrics.refused(reason)
+    if (reason !== 'tls') return
+    const error = new MeshError('PEER_HANDSHAKE_FAILED', 'the TLS handshake failed')
+    audit.turnedAway({ peer: NOBODY, source }, error)
+  }
 }
 
 /** What the CA knows and the loops around it; nothing listens yet. */

@@ -30,6 +30,7 @@ const GROUPS: readonly { readonly title: string; readonly beginnings: readonly s
       'NOT_ENROLLED',
       'JOIN_TOKEN_',
       'CA_',
+      'ADMIN_',
       'CLOCK_SKEW',
       'CSR_',
       'ISSUE_',

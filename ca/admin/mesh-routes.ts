@@ -17,7 +17,7 @@ export function meshRoutes(options: AdminOptions): AdminRoute[] {
     {
       method: 'PUT',
       path: '/v1/address',
-      to: 'operators',
+      to: 'local-admin',
       answer: async (request, actor) => {
         const { host } = await request.body(READ_ADDRESS, 'address')
         await options.setAddress(actor, parseHost(host))

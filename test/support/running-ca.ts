@@ -203,7 +203,7 @@ export function exchange(outgoing: ReturnType<typeof httpRequest>, body: unknown
     })
     if (body === undefined) outgoing.end()
     else {
-      outgoing.setHeader('content-type', 'application/json')
+      if (!outgoing.headersSent) outgoing.setHeader('content-type', 'application/json')
       outgoing.end(typeof body === 'string' ? body : JSON.stringify(body))
     }
   })

@@ -94,7 +94,7 @@ describe('a call as people read it', () => {
   it('appears once, however many of its halves were found', () => {
     const reader = {
       holds: 'calls' as const,
-  calls: () => [],
+      calls: () => [],
       record: () => [EGRESS, ROW],
       pairs: () => [],
       end: () => new Map<string, number>(),
@@ -110,7 +110,7 @@ describe('a call as people read it', () => {
     const claim = { ...ROW, callee: search }
     const reader = {
       holds: 'calls' as const,
-  calls: () => [],
+      calls: () => [],
       record: () => [EGRESS, ROW, other],
       pairs: () => [],
       end: () => new Map<string, number>(),
