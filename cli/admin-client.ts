@@ -27,6 +27,7 @@ import {
   type Revoke,
   type Revoked,
   type Status,
+  type Suspend,
   type TokenMint,
   type TokenMinted,
 } from '../mesh/wire/admin.js'
@@ -43,11 +44,14 @@ export interface AdminClient {
   agent(who: Named): Promise<AgentInfo>
   removeAgent(who: Named): Promise<Revoked>
   restoreAgent(who: Named): Promise<AgentInfo>
+  suspendAgent(who: Named, how: Suspend): Promise<Revoked>
+  resumeAgent(who: Named): Promise<AgentInfo>
   mintToken(request: TokenMint): Promise<TokenMinted>
   issueCert(request: CertIssue): Promise<Enrolment>
   certs(name: AgentName | null): Promise<CertInfo[]>
   cert(serial: string): Promise<CertInfo>
-  revokeCert(serial: string): Promise<Revoked>
+  /** `only`: spares what was renewed from it. */
+  revokeCert(serial: string, scope: 'lineage' | 'only'): Promise<Revoked>
   revoke(request: Revoke): Promise<Revoked>
   pushPolicy(yaml: string): Promise<PolicyShown>
   policy(): Promise<PolicyShown>
@@ -96,12 +100,20 @@ export function adminClient(home: string): AdminClient {
     removeAgent: (who) => send('DELETE', `/v1/agents/${of(who)}`, READ_REVOKED),
     restoreAgent: ({ kind, name }) =>
       send('POST', `/v1/agents/${name}/restore?kind=${kind}`, READ_AGENT, { body: {} }),
+    suspendAgent: ({ kind, name }, how) =>
+      send('POST', `/v1/agents/${name}/suspend?kind=${kind}`, READ_REVOKED, {
+        body: how,
+        timeoutMs: TIMEOUT_MS + how.waitMs,
+      }),
+    resumeAgent: ({ kind, name }) =>
+      send('POST', `/v1/agents/${name}/resume?kind=${kind}`, READ_AGENT, { body: {} }),
     mintToken: (request) => send('POST', '/v1/tokens', READ_TOKEN_MINTED, { body: request }),
     issueCert: (request) => send('POST', '/v1/certs', READ_ENROLMENT, { body: request }),
     certs: async (name) =>
       (await send('GET', name === null ? '/v1/certs' : `/v1/certs?name=${name}`, READ_CERTS)).certs,
     cert: (serial) => send('GET', `/v1/certs/${serial}`, READ_CERT),
-    revokeCert: (serial) => send('DELETE', `/v1/certs/${serial}`, READ_REVOKED),
+    revokeCert: (serial, scope) =>
+      send('DELETE', `/v1/certs/${serial}${scope === 'only' ? '?only=true' : ''}`, READ_REVOKED),
     revoke: (request) =>
       send('POST', '/v1/revocations', READ_REVOKED, {
         body: request,

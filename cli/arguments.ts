@@ -1,10 +1,16 @@
 // Parsers of option values: text as typed -> a value that cannot be wrong, or a usage error that names the option.
 
 import { isIP } from 'node:net'
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import type { Level } from '../host/log.js'
 import { parseDuration } from '../mesh/duration.js'
-import { type AgentName, parseAgentName, parseSpiffeId, type SpiffeId } from '../mesh/spiffe-id.js'
+import {
+  type AgentName,
+  NAMED_KINDS,
+  parseAgentName,
+  parseSpiffeId,
+  type SpiffeId,
+} from '../mesh/spiffe-id.js'
 
 export function port(raw: string): number {
   const value = Number(raw)
@@ -52,12 +58,26 @@ export function appAddress(raw: string): AppAddress {
   return { host: name, port: number }
 }
 
-/** @returns whole seconds, 15 minutes to 7 days */
+const WEEK_SECONDS = 604_800
+const SHORTEST_SECONDS = 10
+
+/** @returns whole seconds; lives below 15 minutes are for the CA to allow, which knows whether it is one for development */
 export function certificateLife(raw: string): number {
   const seconds = Math.floor(parseDuration(raw) / 1000)
-  if (seconds < 900 || seconds > 604_800) throw new InvalidArgumentError('It must be from 15m to 7d.')
+  if (seconds < SHORTEST_SECONDS || seconds > WEEK_SECONDS)
+    throw new InvalidArgumentError('It must be from 15m (10s with a development CA) to 7d.')
   return seconds
 }
+
+/** @returns whole seconds; `0` needs no unit */
+export function graceTime(raw: string): number {
+  const seconds = raw === '0' ? 0 : Math.floor(parseDuration(raw) / 1000)
+  if (seconds > WEEK_SECONDS) throw new InvalidArgumentError('It must be from 0 to 7d.')
+  return seconds
+}
+
+export const kindOption = (): Option =>
+  new Option('--kind <kind>', 'what the name stands for').choices(NAMED_KINDS).default('agent')
 
 /** A member by its name, or whoever has that whole SPIFFE ID. */
 export function nameOrId(raw: string): AgentName | SpiffeId {

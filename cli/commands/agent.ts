@@ -1,18 +1,24 @@
-// troth agent: the register of the mesh: add, list, show, remove, restore.
+// troth agent: the register of the mesh: add, list, show, suspend, resume, remove, restore.
 
 import { Command, Option } from 'commander'
-import { formatDuration } from '../../mesh/duration.js'
-import { type AgentName, NAMED_KINDS, type NamedKind, parseAgentName } from '../../mesh/spiffe-id.js'
-import type { AgentInfo } from '../../mesh/wire/admin.js'
+import { type AgentName, type NamedKind, parseAgentName } from '../../mesh/spiffe-id.js'
 import { adminClient } from '../admin-client.js'
-import { certificateLife, host } from '../arguments.js'
+import { certificateLife, graceTime, host, kindOption } from '../arguments.js'
 import { type CommandContext, type DefineCommand, withExamples } from '../command.js'
-import { formatFields, formatInstant, formatTable } from '../output.js'
 import { confirm } from '../prompt.js'
-import { asTyped, type Session } from '../session.js'
+import { asTyped } from '../session.js'
+import { printAgent, printAgents } from './agent/print.js'
+import { resumeCommand, suspendCommand } from './agent/suspend.js'
 
 interface KindOption {
   readonly kind: NamedKind
+}
+
+interface AddOptions extends KindOption {
+  readonly ttl?: number
+  readonly grace?: number
+  readonly onClone?: 'alert' | 'suspend'
+  readonly address?: string
 }
 
 export const agentCommand: DefineCommand = (context) =>
@@ -22,6 +28,8 @@ export const agentCommand: DefineCommand = (context) =>
       .addCommand(addCommand(context))
       .addCommand(listCommand(context))
       .addCommand(showCommand(context))
+      .addCommand(suspendCommand(context))
+      .addCommand(resumeCommand(context))
       .addCommand(removeCommand(context))
       .addCommand(restoreCommand(context)),
     context,
@@ -29,42 +37,41 @@ export const agentCommand: DefineCommand = (context) =>
     'agent show tickets',
   )
 
-const kindOption = (): Option =>
-  new Option('--kind <kind>', 'what the name stands for').choices(NAMED_KINDS).default('agent')
-
 const addCommand = (context: CommandContext): Command =>
   withExamples(
     new Command('add')
-      .description('register a name, so that it may enrol')
+      .description('register a name, so that it may enrol; or change the settings of a registered one')
       .argument('<name>', 'one lower-case DNS label', parseAgentName)
       .addOption(kindOption())
-      .option('--ttl <duration>', 'life of its certificates, 15m to 7d', certificateLife)
+      .option('--ttl <duration>', 'life of its certificates, 15m to 7d (24h)', certificateLife)
+      .option(
+        '--grace <duration>',
+        'how long after its end a certificate still renews by its key, 0s to 7d (24h)',
+        graceTime,
+      )
+      .addOption(
+        new Option(
+          '--on-clone <what>',
+          'when one certificate renews with two keys: refuse and alert, or suspend the agent as well (alert)',
+        ).choices(['alert', 'suspend']),
+      )
       .option('--address <host>', 'the address its sidecar may announce besides its own', host)
-      .action(async (name: AgentName, options: KindOption & { ttl?: number; address?: string }) => {
+      .action(async (name: AgentName, options: AddOptions) => {
         const session = context.session()
-        const { kind, ttl = null, address = null } = options
-        show(
-          session,
-          await adminClient(session.home).addAgent({
-            kind,
-            name,
-            ttlSeconds: ttl,
-            address,
-            graceSeconds: null,
-            onClone: null,
-          }),
-        )
+        const { kind, ttl = null, grace = null, onClone = null, address = null } = options
+        const wanted = { kind, name, ttlSeconds: ttl, graceSeconds: grace, onClone, address }
+        printAgent(session, await adminClient(session.home).addAgent(wanted))
       }),
     context,
     'agent add tickets',
-    'agent add tickets --ttl 1h --address 10.0.0.7',
+    'agent add tickets --ttl 1h --grace 7d --on-clone suspend',
   )
 
 const listCommand = (context: CommandContext): Command =>
   withExamples(
     new Command('list').description('list who is registered').action(async () => {
       const session = context.session()
-      list(session, await adminClient(session.home).agents())
+      printAgents(session, await adminClient(session.home).agents())
     }),
     context,
     'agent list',
@@ -79,7 +86,7 @@ const showCommand = (context: CommandContext): Command =>
       .addOption(kindOption())
       .action(async (name: AgentName, { kind }: KindOption) => {
         const session = context.session()
-        show(session, await adminClient(session.home).agent({ kind, name }))
+        printAgent(session, await adminClient(session.home).agent({ kind, name }))
       }),
     context,
     'agent show tickets',
@@ -113,7 +120,7 @@ const restoreCommand = (context: CommandContext): Command =>
       .addOption(kindOption())
       .action(async (name: AgentName, { kind }: KindOption) => {
         const session = context.session()
-        show(session, await adminClient(session.home).restoreAgent({ kind, name }))
+        printAgent(session, await adminClient(session.home).restoreAgent({ kind, name }))
         if (session.json) return
         const other = kind === 'agent' ? '' : ` --kind ${kind}`
         session.out.say(
@@ -124,46 +131,3 @@ const restoreCommand = (context: CommandContext): Command =>
     'agent restore tickets',
     'agent restore tickets --json',
   )
-
-function list({ out, json }: Session, agents: readonly AgentInfo[]): void {
-  if (json) {
-    for (const agent of agents) out.json(agent)
-    return
-  }
-  if (agents.length === 0) {
-    out.say('nobody is registered yet')
-    return
-  }
-  const rows = agents.map(({ kind, name, state, instances }) => {
-    const connected = instances.filter((instance) => instance.connected)
-    const places = connected.flatMap(({ endpoint }) => (endpoint === null ? [] : [endpoint]))
-    return [kind, name, state, `${connected.length}/${instances.length}`, places.join(' ') || '-']
-  })
-  for (const line of formatTable(['KIND', 'NAME', 'STATE', 'ONLINE', 'ENDPOINT'], rows)) out.line(line)
-}
-
-function show({ out, json }: Session, agent: AgentInfo): void {
-  if (json) {
-    out.json(agent)
-    return
-  }
-  const fields = formatFields([
-    ['id', agent.id],
-    ['state', agent.state],
-    ['registered', formatInstant(agent.createdAt)],
-    ['certificates', `live ${formatDuration(agent.ttlSeconds * 1000)}`],
-    ...(agent.address === null ? [] : [['may announce', agent.address] as const]),
-  ])
-  for (const line of fields) out.line(line)
-  if (agent.instances.length === 0) return
-  out.line('')
-  const rows = agent.instances.map(({ instanceId, serial, notAfter, connected, endpoint }) => [
-    instanceId,
-    connected ? 'online' : 'offline',
-    endpoint ?? '-',
-    serial,
-    formatInstant(notAfter),
-  ])
-  for (const line of formatTable(['INSTANCE', 'FEED', 'ENDPOINT', 'SERIAL', 'VALID UNTIL'], rows))
-    out.line(line)
-}

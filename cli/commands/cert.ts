@@ -75,17 +75,18 @@ const revokeCommand = (context: CommandContext): Command =>
     new Command('revoke')
       .description('revoke one certificate and those it was renewed into')
       .argument('<serial>', 'hexadecimal', serialNumber)
+      .option('--only', 'spare what it was renewed into')
       .option('--yes', 'do not ask')
-      .action(async (serial: string, { yes = false }: { yes?: boolean }) => {
+      .action(async (serial: string, { yes = false, only = false }: { yes?: boolean; only?: boolean }) => {
         const session = context.session()
         await confirm(session, `revoke certificate ${serial}?`, yes)
-        const revoked = await adminClient(session.home).revokeCert(serial)
+        const revoked = await adminClient(session.home).revokeCert(serial, only ? 'only' : 'lineage')
         if (session.json) session.out.json(revoked)
         else for (const each of revoked.serials) session.out.line(`revoked ${each} (epoch ${revoked.epoch})`)
       }),
     context,
     'cert revoke 5f0c2a9d41e8b7730c6d1e9a552f0c6d',
-    'cert revoke 5f0c2a9d41e8b7730c6d1e9a552f0c6d --yes',
+    'cert revoke 5f0c2a9d41e8b7730c6d1e9a552f0c6d --only --yes',
   )
 
 /** Takes what openssl and browsers print too: upper case, colons. */
@@ -144,7 +145,8 @@ async function curlLine(
   return `curl ${pem} --connect-to ${online.callee}:443:${online.endpoint} https://${online.callee}/`
 }
 
-const stateOf = ({ revokedAt, supersededAt, notAfter }: CertInfo, now: number): string => {
+const stateOf = ({ revokedAt, revokedFor, supersededAt, notAfter }: CertInfo, now: number): string => {
+  if (revokedFor === 'suspended') return 'suspended'
   if (revokedAt !== null) return 'revoked'
   if (notAfter <= now) return 'expired'
   return supersededAt === null ? 'valid' : 'replaced'

@@ -18,7 +18,7 @@ interface Options {
 }
 
 /** Longer than any live feed needs; who has not answered by then is named. */
-const WAIT_MS = 10_000
+export const WAIT_MS = 10_000
 
 export const revokeCommand: DefineCommand = (context) =>
   withExamples(

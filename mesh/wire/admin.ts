@@ -46,7 +46,7 @@ export const READ_AGENT_ADD = record({
   kind: withDefault(kind, 'agent'),
   name,
   /** Below 900 only for a development CA. */
-  ttlSeconds: withDefault(nullable(integer(1, 604_800)), null),
+  ttlSeconds: withDefault(nullable(integer(10, 604_800)), null),
   address: withDefault(address, null),
   graceSeconds: withDefault(nullable(integer(0, 604_800)), null),
   onClone: withDefault(nullable(onClone), null),

@@ -5,6 +5,7 @@ import {
   calleePort,
   certificateLife,
   count,
+  graceTime,
   host,
   hostAndPort,
   nameOrId,
@@ -51,7 +52,16 @@ describe('an option value', () => {
   it('is a life that the CA gives a certificate', () => {
     expect(certificateLife('15m')).toBe(900)
     expect(certificateLife('7d')).toBe(604_800)
-    for (const raw of ['14m', '8d']) expect(() => certificateLife(raw)).toThrow(InvalidArgumentError)
+    expect(certificateLife('10s')).toBe(10)
+    for (const raw of ['9s', '8d']) expect(() => certificateLife(raw)).toThrow(InvalidArgumentError)
+  })
+
+  it('is a grace time, which may be none', () => {
+    expect([graceTime('0'), graceTime('0s'), graceTime('36h'), graceTime('7d')]).toEqual([
+      0, 0, 129_600, 604_800,
+    ])
+    for (const raw of ['8d']) expect(() => graceTime(raw)).toThrow(InvalidArgumentError)
+    for (const raw of ['-1s', 'x', '']) expect(() => graceTime(raw)).toThrow(MeshError)
   })
 
   it('is a name, or a whole SPIFFE ID', () => {

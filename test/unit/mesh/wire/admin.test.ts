@@ -33,7 +33,7 @@ describe('a message to the CA or the collector', () => {
 
   it.each<[string, Reader<unknown>, unknown]>([
     ['a name that is a path', READ_AGENT_ADD, { name: '../ca' }],
-    ['a life of no time', READ_AGENT_ADD, { name: 'a', ttlSeconds: 0 }],
+    ['a life of less than ten seconds', READ_AGENT_ADD, { name: 'a', ttlSeconds: 9 }],
     ['a grace time of more than a week', READ_AGENT_ADD, { name: 'a', graceSeconds: 604_801 }],
     ['another clone policy', READ_AGENT_ADD, { name: 'a', onClone: 'ignore' }],
     ['a life of more than a week', READ_AGENT_ADD, { name: 'a', ttlSeconds: 604_801 }],
