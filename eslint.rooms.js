@@ -28,7 +28,6 @@ export const ROOMS = [
   },
   { room: 'member/control/feed-connection.ts', may: ['mesh', 'host', 'member'], packages: ['ws'] },
   { room: 'ca', may: ['mesh', 'host', 'ca'] },
-  { room: 'ca/certificate', may: ['mesh', 'host', 'ca'], packages: ['@peculiar/x509', 'reflect-metadata'] },
   { room: 'ca/keys/pkcs11-token.ts', may: ['mesh', 'host', 'ca'], packages: ['pkcs11js'] },
   { room: 'ca/feed.ts', may: ['mesh', 'host', 'ca'], packages: ['ws'] },
   { room: 'sidecar', may: ['mesh', 'host', 'member', 'sidecar'] },
@@ -88,6 +87,11 @@ export const ROOMS = [
   { room: 'docs', may: ['mesh', 'docs'] },
   { room: 'examples', may: ['examples'] },
   { room: 'bench', may: ['mesh', 'host', 'member', 'ca', 'sidecar', 'collector', 'cli', 'bench'] },
+  {
+    room: 'bench/issuance/library-path.ts',
+    may: ['ca'],
+    packages: ['@peculiar/x509', 'reflect-metadata'],
+  },
 ]
 
 const roomOf = (file) =>
