@@ -9,10 +9,15 @@ import type { Credentials } from './credentials.js'
 /** `degraded`: it lives, but two thirds of its life went by without a renewal. `red`: it is not valid now. */
 export type IdentityHealth = 'green' | 'degraded' | 'red'
 
-export function healthOf({ notBefore, notAfter }: Svid, now: number): IdentityHealth {
-  if (now > notAfter || now < notBefore) return 'red'
+export function healthOf(svid: Svid, now: number): IdentityHealth {
+  if (now > svid.notAfter || now < svid.notBefore) return 'red'
+  return now >= lateFrom(svid) ? 'degraded' : 'green'
+}
+
+/** By when it should have been renewed, ms since epoch. */
+export function lateFrom({ notBefore, notAfter }: Svid): number {
   const issuedAt = Math.min(notBefore + LEAF_BACKDATE_MS, notAfter)
-  return now >= issuedAt + ((notAfter - issuedAt) * 2) / 3 ? 'degraded' : 'green'
+  return issuedAt + ((notAfter - issuedAt) * 2) / 3
 }
 
 /** For a health door: what makes a member less than well although it works. */

@@ -12,7 +12,7 @@ import type { StateDir } from '../state-dir.js'
 import { type CaPeer, isExpiredAlert, parseCaAddress, postRenew } from './ca-client.js'
 import type { CredentialsOwner, Identity, Instance } from './credentials.js'
 import { makeCsr, makeKey } from './csr.js'
-import { healthOf, type IdentityHealth } from './health.js'
+import { healthOf, type IdentityHealth, lateFrom } from './health.js'
 import { renewByKey } from './renew-expired.js'
 import { commitIdentity, proveIdentity } from './stored-identity.js'
 
@@ -56,7 +56,9 @@ export async function keepRenewed(renewing: Renewing, signal: AbortSignal): Prom
     return 0
   })
   let told: IdentityHealth = 'green'
-  let due = dueAt(credentials.instance().renewAt, clock)
+  // what was written down by a clock that ran ahead may lie beyond the certificate's own end
+  const first = Math.min(credentials.instance().renewAt, lateFrom(credentials.current().svid))
+  let due = dueAt(first, clock)
   while (await isDue({ due, wake, world, clock }, signal)) {
     try {
       await renew(renewing, signal)

@@ -65,19 +65,27 @@ const filesIn = (home: string): string[] =>
     .filter((each) => each !== 'agents')
 
 describe('a host whose clock is wrong at enrolment', () => {
-  it('an hour ahead: CLOCK_SKEW, and what was issued is found again when the clock is set', async () => {
-    const host = await hostOf('ahead')
+  it('an hour ahead: CLOCK_SKEW; what was issued is found again when the clock is set, and is renewed in time', async () => {
+    const host = await hostOf('ahead', '--ttl', '15m')
     using wrong = openSteppedClock()
     wrong.jump(HOUR)
     const { code, stderr } = await host.start(wrong).ended
     expect(code).toBe(1)
     expect(stderr).toMatch(/^error: this host's clock is 3[56]\d\d s ahead of the CA's \(CLOCK_SKEW\)$/m)
     expect(stderr).toMatch(/^hint: set the clock \(timedatectl\), then try again$/m)
-    const { serialNumber } = leafAt(host.home, 'ahead')
+    const first = leafAt(host.home, 'ahead')
 
-    const again = host.start(caClock)
+    using right = openSteppedClock()
+    const again = host.start(right)
     await again.says(/ready;/)
-    expect(leafAt(host.home, 'ahead').serialNumber).toBe(serialNumber)
+    expect(leafAt(host.home, 'ahead').serialNumber).toBe(first.serialNumber)
+    // the wrong clock wrote down that it renews in more than an hour
+    await right.pass(Date.parse(first.validTo) - right.now() - 4 * MINUTE, () =>
+      wake({ port: host.adminPort }),
+    )
+    await until('the renewal', () =>
+      leafAt(host.home, 'ahead').serialNumber === first.serialNumber ? undefined : (true as const),
+    )
     again.kill('SIGTERM')
     await again.ended
   })

@@ -141,3 +141,20 @@ it('renews both sidecars at half-life while calls and a stream go on, and record
     expect(new Set(calls.map((row) => row['outcome']))).toEqual(new Set(['completed']))
   }
 })
+
+it('finds its way back after a sleep past the end of its certificates, by its key, with no hand on it', async () => {
+  const before = { planner: serialOf('planner'), tickets: serialOf('tickets') }
+  const keyBefore = fileOf('planner', 'key.pem')
+  clock.jump(40 * MINUTE)
+  expect(Date.parse(leafOf('planner').validTo)).toBeLessThan(clock.now())
+
+  await until('a call', async () => {
+    await wake({ socketPath: path.join(mesh.home.dir, 'ca/admin.sock') })
+    return (await call()) === 200 ? true : undefined
+  })
+  for (const agent of ['planner', 'tickets'] as const) {
+    expect(serialOf(agent)).not.toBe(before[agent])
+    expect(Date.parse(leafOf(agent).validTo)).toBeGreaterThan(clock.now())
+  }
+  expect(fileOf('planner', 'key.pem')).not.toBe(keyBefore)
+})
