@@ -9,6 +9,7 @@ import { agentRoutes } from './admin/agent-routes.js'
 import { certRoutes } from './admin/cert-routes.js'
 import { meshRoutes } from './admin/mesh-routes.js'
 import { policyRoutes } from './admin/policy-routes.js'
+import { publishedAdminRoutes } from './admin/published-routes.js'
 import { revocationRoutes } from './admin/revocation-routes.js'
 import type { AdminOptions, AdminRoute } from './admin/route.js'
 import { admitMember, peerOf, sourceOf } from './door-peer.js'
@@ -87,5 +88,6 @@ function adminRoutes(options: AdminOptions): AdminRoute[] {
     ...certRoutes(options),
     ...revocationRoutes(options),
     ...policyRoutes(options),
+    ...publishedAdminRoutes(options),
   ]
 }

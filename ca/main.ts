@@ -131,22 +131,15 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     await audit.run(actor, attempt, (on) => on.setAddress(host))
     await door.renew()
   }
-  const admin = { ...state, authority, clock, log, leafTtlMs, address, setAddress }
+  const admin = { ...state, published, authority, clock, log, leafTtlMs, address, setAddress }
   const operators = operatorRoutes(admin)
   const member = memberDoor({ operators, authority, audit, feed, store, hierarchy, renewals, clock, log })
+  const publics = { published: publishedRoutes(published), authority, audit, limit, renewals, byKey, log }
   const door = await openServedDoor({
     host: options.listen,
     listen: options.listen,
     port,
-    publicListener: publicDoor({
-      published: publishedRoutes(published),
-      authority,
-      audit,
-      limit,
-      renewals,
-      byKey,
-      log,
-    }),
+    publicListener: publicDoor(publics),
     plainListener: serveRoutes(plainRoutes(published), log),
     memberListener: member.listener,
     upgrade: member.upgrade,

@@ -3,23 +3,27 @@
 
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { type JsonRequest, requestJson } from '../host/http-client.js'
+import { type JsonRequest, requestBytes, requestJson } from '../host/http-client.js'
 import { isMeshError, MeshError } from '../mesh/errors.js'
 import type { Reader } from '../mesh/parse.js'
 import type { AgentName, NamedKind } from '../mesh/spiffe-id.js'
 import {
   type AgentAdd,
   type AgentInfo,
+  type Bundle,
   type Can,
   type CanAnswer,
   type CertInfo,
   type CertIssue,
+  type CrlInfo,
   type PolicyShown,
   READ_AGENT,
   READ_AGENTS,
+  READ_BUNDLE,
   READ_CAN_ANSWER,
   READ_CERT,
   READ_CERTS,
+  READ_CRLS,
   READ_POLICY_SHOWN,
   READ_REVOKED,
   READ_STATUS,
@@ -32,6 +36,7 @@ import {
   type TokenMinted,
 } from '../mesh/wire/admin.js'
 import { type Enrolment, READ_ENROLMENT } from '../mesh/wire/enrolment.js'
+import { BUNDLE_PATH } from '../mesh/wire/spiffe-bundle.js'
 
 export const adminSocketOf = (home: string): string => path.join(home, 'ca', 'admin.sock')
 
@@ -56,6 +61,10 @@ export interface AdminClient {
   pushPolicy(yaml: string): Promise<PolicyShown>
   policy(): Promise<PolicyShown>
   can(question: Can): Promise<CanAnswer>
+  crls(): Promise<CrlInfo[]>
+  /** DER. */
+  crl(issuer: string): Promise<Buffer>
+  bundle(): Promise<Bundle>
 }
 
 export interface Named {
@@ -122,6 +131,12 @@ export function adminClient(home: string): AdminClient {
     pushPolicy: (yaml) => send('PUT', '/v1/policy', READ_POLICY_SHOWN, { body: { yaml } }),
     policy: () => send('GET', '/v1/policy', READ_POLICY_SHOWN),
     can: (question) => send('POST', '/v1/can', READ_CAN_ANSWER, { body: question }),
+    crls: async () => (await send('GET', '/v1/crls', READ_CRLS)).crls,
+    crl: (issuer) => {
+      const wanted = { path: `/crl/${issuer}.crl`, what: 'CA admin', timeoutMs: TIMEOUT_MS }
+      return requestBytes({ socketPath }, { ...wanted, unreachable: 'CA_ADMIN_UNREACHABLE' })
+    },
+    bundle: () => send('GET', BUNDLE_PATH, READ_BUNDLE),
   }
 }
 

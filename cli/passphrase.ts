@@ -62,6 +62,22 @@ export async function readNewPassphrases(
   return { root, issuing: await one(files.issuing, 'passphrase of the issuing CA') }
 }
 
+/**
+ * The passphrase that a file is to be put under: from a file, or typed twice.
+ * @throws MeshError PASSPHRASE_MISSING | CONFIG_MISSING | STATE_PERMISSIONS
+ */
+export async function readNewFilePassphrase(
+  session: Session,
+  file: string | undefined,
+  what: string,
+): Promise<string> {
+  if (file !== undefined) return fromFile(path.resolve(session.cwd, file))
+  if (isOnTerminal(session)) return askSecret(session, what, 'twice')
+  throw new MeshError('PASSPHRASE_MISSING', `the ${what} was not given`, {
+    hint: 'give --passphrase-file FILE, or run on a terminal to be asked',
+  })
+}
+
 /** A pipe (`<(pass troth)`) has no permissions to look at; a file must be the owner's alone. */
 function fromFile(file: string): string {
   const text = readGiven(file, 'name the file that holds the passphrase', (named) =>

@@ -35,9 +35,21 @@ export async function requestJson<T>(target: Target, request: JsonRequest<T>): P
   return readJson(body, request.read, request.what)
 }
 
-function exchange<T>(
+/** The bytes of a document, as they are. @throws MeshError `unreachable`, WIRE_TOO_LARGE, or the code that the server answered */
+export async function requestBytes(
   target: Target,
-  { method, path, body, timeoutMs, unreachable, what }: JsonRequest<T>,
+  request: Omit<Exchange, 'method' | 'body'>,
+): Promise<Buffer> {
+  const { status, body } = await exchange(target, { ...request, method: 'GET' })
+  if (status !== 200) throw errorOfProblem(body)
+  return body
+}
+
+type Exchange = Omit<JsonRequest<never>, 'read'>
+
+function exchange(
+  target: Target,
+  { method, path, body, timeoutMs, unreachable, what }: Exchange,
 ): Promise<{ status: number; body: Buffer }> {
   return new Promise((resolve, reject) => {
     const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body))

@@ -8,6 +8,7 @@ import type { CaAudit } from '../audit.js'
 import type { Authority } from '../authority.js'
 import type { Feed } from '../feed.js'
 import type { Hierarchy } from '../hierarchy.js'
+import type { PublishedOptions } from '../published.js'
 import type { Registry } from '../registry.js'
 import type { CaStore } from '../store/model.js'
 import type { CaWorld } from '../world.js'
@@ -23,6 +24,8 @@ export interface AdminOptions {
   readonly clock: Clock
   readonly log: Log
   readonly leafTtlMs: number
+  /** What everybody may have. */
+  readonly published: PublishedOptions
   /** `host:port` that tokens carry. */
   readonly address: () => Promise<string>
   /** Changes the host that tokens and the server certificate carry. */

@@ -3,10 +3,12 @@
 import { Command } from 'commander'
 import { type DefineCommand, withExamples } from '../command.js'
 import { addressCommand } from './ca/address.js'
+import { bundleCommand } from './ca/bundle.js'
+import { crlCommand } from './ca/crl.js'
 import { serveCommand } from './ca/serve.js'
 
 /** In the order of --help. */
-const VERBS: readonly DefineCommand[] = [serveCommand, addressCommand]
+const VERBS: readonly DefineCommand[] = [serveCommand, addressCommand, crlCommand, bundleCommand]
 
 export const caCommand: DefineCommand = (context) => {
   const command = new Command('ca').description('the certificate authority of this home')

@@ -3,9 +3,8 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import { makePrivateDir, writeSecret } from '../../host/files.js'
-import { formatDuration } from '../../mesh/duration.js'
 import { MeshError } from '../../mesh/errors.js'
 import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
 import type { CertInfo } from '../../mesh/wire/admin.js'
@@ -16,15 +15,19 @@ import { quoted } from '../exit.js'
 import { formatFields, formatInstant, formatTable } from '../output.js'
 import { confirm } from '../prompt.js'
 import type { Session } from '../session.js'
+import { exportCommand } from './cert/export.js'
+import { showCommand } from './cert/show.js'
+import { serialNumber, stateOf } from './cert/state.js'
 
 export const certCommand: DefineCommand = (context) =>
   withExamples(
     new Command('cert')
-      .description('certificates: issue one for a foreign client; list, show, revoke')
+      .description('certificates: issue one for a foreign client; list, show, revoke, export')
       .addCommand(issueCommand(context))
       .addCommand(listCommand(context))
       .addCommand(showCommand(context))
-      .addCommand(revokeCommand(context)),
+      .addCommand(revokeCommand(context))
+      .addCommand(exportCommand(context)),
     context,
     'cert issue nightly-job --out ./nightly-job',
     'cert list',
@@ -56,20 +59,6 @@ const listCommand = (context: CommandContext): Command =>
     'cert list planner --json',
   )
 
-const showCommand = (context: CommandContext): Command =>
-  withExamples(
-    new Command('show')
-      .description('show one certificate')
-      .argument('<serial>', 'hexadecimal', serialNumber)
-      .action(async (serial: string) => {
-        const session = context.session()
-        show(session, await adminClient(session.home).cert(serial))
-      }),
-    context,
-    'cert show 5f0c2a9d41e8b7730c6d1e9a552f0c6d',
-    'cert show 5f0c2a9d41e8b7730c6d1e9a552f0c6d --json',
-  )
-
 const revokeCommand = (context: CommandContext): Command =>
   withExamples(
     new Command('revoke')
@@ -88,14 +77,6 @@ const revokeCommand = (context: CommandContext): Command =>
     'cert revoke 5f0c2a9d41e8b7730c6d1e9a552f0c6d',
     'cert revoke 5f0c2a9d41e8b7730c6d1e9a552f0c6d --only --yes',
   )
-
-/** Takes what openssl and browsers print too: upper case, colons. */
-function serialNumber(raw: string): string {
-  const serial = raw.replaceAll(':', '').toLowerCase()
-  if (!/^[0-9a-f]{1,40}$/.test(serial))
-    throw new InvalidArgumentError('It must be at most 40 hexadecimal digits.')
-  return serial
-}
 
 async function issue(session: Session, name: AgentName, given: string): Promise<void> {
   const { out, json, home, cwd } = session
@@ -145,13 +126,6 @@ async function curlLine(
   return `curl ${pem} --connect-to ${online.callee}:443:${online.endpoint} https://${online.callee}/`
 }
 
-const stateOf = ({ revokedAt, revokedFor, supersededAt, notAfter }: CertInfo, now: number): string => {
-  if (revokedFor === 'suspended') return 'suspended'
-  if (revokedAt !== null) return 'revoked'
-  if (notAfter <= now) return 'expired'
-  return supersededAt === null ? 'valid' : 'replaced'
-}
-
 function list({ out, json, clock }: Session, certs: readonly CertInfo[]): void {
   if (json) {
     for (const cert of certs) out.json(cert)
@@ -169,26 +143,4 @@ function list({ out, json, clock }: Session, certs: readonly CertInfo[]): void {
     formatInstant(cert.notAfter),
   ])
   for (const line of formatTable(['SERIAL', 'ID', 'STATE', 'ISSUED BY', 'VALID UNTIL'], rows)) out.line(line)
-}
-
-function show({ out, json, clock }: Session, cert: CertInfo): void {
-  if (json) {
-    out.json(cert)
-    return
-  }
-  const now = clock.now()
-  const left = cert.notAfter > now ? `${formatDuration(cert.notAfter - now)} left` : 'expired'
-  const fields = formatFields([
-    ['id', cert.id],
-    ['serial', cert.serial],
-    ['state', stateOf(cert, now)],
-    ['valid', `${formatInstant(cert.notBefore)} to ${formatInstant(cert.notAfter)} (${left})`],
-    ['issued', `${formatInstant(cert.issuedAt)} by ${cert.by}`],
-    ['instance', cert.instanceId],
-    ...(cert.parentSerial === null ? [] : [['renewed from', cert.parentSerial] as const]),
-    ...(cert.supersededAt === null ? [] : [['replaced', formatInstant(cert.supersededAt)] as const]),
-    ...(cert.revokedAt === null ? [] : [['revoked', formatInstant(cert.revokedAt)] as const]),
-  ])
-  for (const line of fields) out.line(line)
-  out.line(cert.pem.trimEnd())
 }

@@ -124,6 +124,41 @@ export const READ_CERT = record({
 export type CertInfo = Read<typeof READ_CERT>
 export const READ_CERTS = record({ certs: listOf(READ_CERT, 100_000) })
 
+/**
+ * GET /v1/crls lists the revocation lists of the CAs in use, roots first. A list itself is GET /crl/<issuer>.crl (DER, also `root` and
+ * `issuing`), a CA's certificate GET /crt/<issuer>.crt; GET /v1/bundle answers READ_BUNDLE. All three as at the public door.
+ */
+export const READ_CRL = record({
+  /** SHA-256 of the CA's SubjectPublicKeyInfo, lower-case hex. */
+  issuer: text(64),
+  usage: oneOf('root', 'issuing'),
+  subject: text(1024),
+  number: integer(0),
+  publishedAt: integer(0),
+  nextUpdate: integer(0),
+  bytes: integer(0),
+})
+export type CrlInfo = Read<typeof READ_CRL>
+export const READ_CRLS = record({ crls: listOf(READ_CRL, 1000) })
+
+/** The SPIFFE trust bundle (spiffe-bundle.ts). */
+export const READ_BUNDLE = record({
+  keys: listOf(
+    record({
+      use: oneOf('x509-svid'),
+      kty: text(16),
+      crv: text(16),
+      x: text(128),
+      y: text(128),
+      x5c: listOf(text(16_384), 1),
+    }),
+    64,
+  ),
+  spiffe_sequence: integer(0),
+  spiffe_refresh_hint: integer(0),
+})
+export type Bundle = Read<typeof READ_BUNDLE>
+
 /** POST /v1/revocations: an agent (all that is its), or one serial. `waitMs` > 0 answers after the acknowledgements. */
 export const READ_REVOKE = record({
   kind: withDefault(kind, 'agent'),

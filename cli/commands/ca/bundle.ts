@@ -1,0 +1,33 @@
+// troth ca bundle: the roots that this mesh trusts, for verifiers outside: as PEM, or as the SPIFFE bundle that /v1/bundle serves.
+
+import { Command, Option } from 'commander'
+import { adminClient } from '../../admin-client.js'
+import { type DefineCommand, withExamples } from '../../command.js'
+import type { Session } from '../../session.js'
+
+interface Options {
+  readonly format: 'pem' | 'spiffe'
+}
+
+export const bundleCommand: DefineCommand = (context) =>
+  withExamples(
+    new Command('bundle')
+      .description('the trust bundle: the roots, as PEM or as a SPIFFE bundle (JWK set)')
+      .addOption(new Option('--format <format>', 'what to print').choices(['pem', 'spiffe']).default('pem'))
+      .action((options: Options) => bundle(context.session(), options)),
+    context,
+    'ca bundle > roots.pem',
+    'ca bundle --format spiffe',
+  )
+
+async function bundle({ home, out, json }: Session, { format }: Options): Promise<void> {
+  const found = await adminClient(home).bundle()
+  if (json || format === 'spiffe') {
+    out.json(found)
+    return
+  }
+  for (const { x5c } of found.keys) {
+    const lines = x5c[0]?.match(/.{1,64}/g) ?? []
+    for (const line of ['-----BEGIN CERTIFICATE-----', ...lines, '-----END CERTIFICATE-----']) out.line(line)
+  }
+}
