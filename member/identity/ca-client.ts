@@ -182,9 +182,14 @@ export function isVerification(error: unknown): boolean {
   return VERIFICATION.test(codeOf(error))
 }
 
-/** True when the CA's TLS refused this member's certificate as expired (RFC 8446 §6.2): its clock is the one that counts. */
-export function isExpiredAlert(error: unknown): boolean {
-  return isMeshError(error, 'CA_UNREACHABLE') && codeOf(error.cause).endsWith('ALERT_CERTIFICATE_EXPIRED')
+/**
+ * True when the CA was reached and cut the connection without a word. So it does, among other reasons, with a certificate that has
+ * ended by its clock: in TLS 1.3 the client learns no more than that.
+ */
+export function isCutOff(error: unknown): boolean {
+  if (!isMeshError(error, 'CA_UNREACHABLE')) return false
+  const code = codeOf(error.cause)
+  return code === 'ECONNRESET' || code.endsWith('ALERT_CERTIFICATE_EXPIRED')
 }
 
 export const codeOf = (error: unknown): string =>

@@ -9,7 +9,7 @@ import type { Enrolment } from '../../mesh/wire/enrolment.js'
 import { openBackoff } from '../backoff.js'
 import type { WorldOwner } from '../control/world-holder.js'
 import type { StateDir } from '../state-dir.js'
-import { type CaPeer, isExpiredAlert, parseCaAddress, postRenew } from './ca-client.js'
+import { type CaPeer, isCutOff, parseCaAddress, postRenew } from './ca-client.js'
 import type { CredentialsOwner, Identity, Instance } from './credentials.js'
 import { makeCsr, makeKey } from './csr.js'
 import { healthOf, type IdentityHealth, lateFrom } from './health.js'
@@ -134,7 +134,7 @@ export async function renew(
   if (Math.abs(skewMs) > SKEW_WARN_MS) log.warn('clock.skewed', { skewMs })
 }
 
-/** By this host's clock the certificate is valid; when the CA's says otherwise, the key still speaks. */
+/** By this host's clock the certificate is valid; when the CA's may say otherwise, the key still speaks: for the same request, twice asked. */
 async function renewByTls(
   peer: CaPeer,
   identity: Identity,
@@ -144,7 +144,7 @@ async function renewByTls(
   try {
     return await postRenew(peer, identity, csrPem, signal)
   } catch (error) {
-    if (!isExpiredAlert(error) && !isMeshError(error, 'PEER_CERT_EXPIRED')) throw error
+    if (!isCutOff(error) && !isMeshError(error, 'PEER_CERT_EXPIRED')) throw error
     return renewByKey(peer, identity, csrPem, signal)
   }
 }
