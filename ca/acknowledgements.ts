@@ -22,6 +22,8 @@ export interface Acknowledgements {
   expect(epoch: number, instances: readonly LiveInstance[]): Wait
   /** The instance's world stands at `epoch`, and it destroyed `cut` connections to get there. */
   acknowledge(instanceId: string, epoch: number, cut: number): void
+  /** Told of every acknowledgement. */
+  onAcknowledge(listener: (instanceId: string, epoch: number) => void): void
 }
 
 interface Pending {
@@ -33,6 +35,7 @@ interface Pending {
 
 export function openAcknowledgements(clock: Clock): Acknowledgements {
   const waits = new Set<Pending>()
+  const listeners: ((instanceId: string, epoch: number) => void)[] = []
   return {
     expect(epoch, instances) {
       const since = clock.monotonic()
@@ -65,7 +68,9 @@ export function openAcknowledgements(clock: Clock): Acknowledgements {
           }),
       }
     },
+    onAcknowledge: (listener) => void listeners.push(listener),
     acknowledge(instanceId, epoch, cut) {
+      for (const listener of listeners) listener(instanceId, epoch)
       for (const pending of waits) {
         if (epoch < pending.epoch || !pending.missing.delete(instanceId)) continue
         pending.cut += cut

@@ -11,6 +11,7 @@ import { meshRoutes } from './admin/mesh-routes.js'
 import { policyRoutes } from './admin/policy-routes.js'
 import { publishedAdminRoutes } from './admin/published-routes.js'
 import { revocationRoutes } from './admin/revocation-routes.js'
+import { rotationRoutes } from './admin/rotation-routes.js'
 import type { AdminOptions, AdminRoute } from './admin/route.js'
 import { admitMember, peerOf, sourceOf } from './door-peer.js'
 import type { Certificate } from './store/model.js'
@@ -89,5 +90,6 @@ function adminRoutes(options: AdminOptions): AdminRoute[] {
     ...revocationRoutes(options),
     ...policyRoutes(options),
     ...publishedAdminRoutes(options),
+    ...rotationRoutes(options),
   ]
 }

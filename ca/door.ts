@@ -16,18 +16,20 @@ import { HELLO_MAX_BYTES, peekClientHello, TLS_HANDSHAKE } from './client-hello.
 import { endWithProblem, openPlainDoor } from './plain-door.js'
 import { peekPlainHead } from './plain-head.js'
 
-/** The server's key and chain; the chain ends with the root, so that an enrolling member can compare its fingerprint. */
+/** The server's key and chains, and the roots that members chain to. */
 export interface ServerIdentity {
   readonly keyPem: string
+  /** Ends with the root, so that an enrolling member can compare its fingerprint. */
   readonly chainPem: string
+  /** For members: while a root is replaced it ends with the cross certificate, which leads to the old root as well. */
+  readonly memberChainPem: string
+  readonly rootsPem: string
 }
 
 export interface DoorOptions {
   readonly host: string
   readonly port: number
   readonly identity: ServerIdentity
-  /** The root that members chain to. */
-  readonly rootPem: string
   readonly publicListener: RequestListener
   /** Serves without TLS what anybody may have. */
   readonly plainListener: RequestListener
@@ -59,20 +61,22 @@ const CLOSE_GRACE_MS = 2000
 
 /** @throws MeshError PORT_BUSY | CONFIG_INVALID */
 export async function openDoor(options: DoorOptions): Promise<Door> {
-  const { clock, log, rootPem } = options
-  const members = { requestCert: true, ca: [rootPem], ALPNProtocols: [MEMBER_ALPN] }
+  const { clock, log } = options
+  const members = { requestCert: true, ALPNProtocols: [MEMBER_ALPN] }
   const outsiders = { ALPNProtocols: ['http/1.1'] }
   const limits = { ...TLS_FLOOR, handshakeTimeout: HANDSHAKE_MS, maxHeaderSize: 16 * 1024 }
-  const contextOf = ({ keyPem, chainPem }: ServerIdentity): { key: string; cert: string } => ({
-    key: keyPem,
-    cert: chainPem,
+  const toAll = ({ keyPem: key, chainPem: cert }: ServerIdentity) => ({ key, cert })
+  const toMembers = ({ keyPem: key, memberChainPem: cert, rootsPem }: ServerIdentity) => ({
+    key,
+    cert,
+    ca: [rootsPem],
   })
   const memberDoor = createHttpsServer(
-    { ...limits, ...members, ...contextOf(options.identity) },
+    { ...limits, ...members, ...toMembers(options.identity) },
     options.memberListener,
   )
   const publicDoor = createHttpsServer(
-    { ...limits, ...outsiders, ...contextOf(options.identity) },
+    { ...limits, ...outsiders, ...toAll(options.identity) },
     options.publicListener,
   )
   const passing = openPassing(clock)
@@ -104,8 +108,8 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   return {
     port,
     setIdentity(identity) {
-      memberDoor.setSecureContext({ ...TLS_FLOOR, ca: [rootPem], ...contextOf(identity) })
-      publicDoor.setSecureContext({ ...TLS_FLOOR, ...contextOf(identity) })
+      memberDoor.setSecureContext({ ...TLS_FLOOR, ...toMembers(identity) })
+      publicDoor.setSecureContext({ ...TLS_FLOOR, ...toAll(identity) })
     },
     close: () =>
       new Promise((resolve) => {

@@ -51,9 +51,25 @@ export interface Hierarchy {
   current(): IssuingCa
 }
 
+/** A CA that was withdrawn, as a revocation list of its root names it. */
+export interface RevokedCa {
+  readonly serial: string
+  readonly issuer: string
+  readonly revokedAt: number
+}
+
 export interface LiveHierarchy extends Hierarchy {
+  /** The CAs of `revokedIssuers`. */
+  readonly revokedCas: readonly RevokedCa[]
   /** After a step of a rotation was committed: what the store says now is in force, and in the files. */
   reload(): Promise<void>
+}
+
+/** Under which the key of the present root is kept. @throws MeshError STATE_UNREADABLE */
+export function rootLabelOf({ authorities }: Pick<Hierarchy, 'authorities'>): 'root' | `root-${string}` {
+  const label = authorities.find((each) => each.usage === 'root' && each.state === 'current')?.label
+  if (label === 'root' || label?.startsWith('root-') === true) return label as 'root' | `root-${string}`
+  return missing('the key of the root')
 }
 
 export interface NewHierarchy {
@@ -122,6 +138,9 @@ export async function openHierarchy(options: StoredHierarchy): Promise<LiveHiera
       return loaded.issuers
     },
     get revokedIssuers() {
+      return revokedOf(loaded.authorities, options.now()).map(({ issuer }) => issuer)
+    },
+    get revokedCas() {
       return revokedOf(loaded.authorities, options.now())
     },
     get authorities() {
@@ -208,12 +227,15 @@ function certificateOf({ pem, usage, fingerprint }: Authority): X509Certificate 
 const told = ({ roots, issuing, crosses }: TrustBundle): string =>
   [roots, issuing, crosses].map(joinPem).join('\n')
 
-function revokedOf(authorities: readonly Authority[], now: number): string[] {
-  return authorities
-    .filter(
-      (each) => each.revokedAt !== null && Date.parse(certificateOf(each).validTo) > now - SLOW_CLOCK_MS,
-    )
-    .map(({ issuer }) => issuer)
+function revokedOf(authorities: readonly Authority[], now: number): RevokedCa[] {
+  return authorities.flatMap((each) => {
+    const { revokedAt, issuer } = each
+    if (revokedAt === null) return []
+    const { validTo, serialNumber } = certificateOf(each)
+    return Date.parse(validTo) > now - SLOW_CLOCK_MS
+      ? [{ serial: serialNumber.toLowerCase(), revokedAt, issuer }]
+      : []
+  })
 }
 
 /** A member's clock may be this slow: a certificate counts as alive that much longer. */

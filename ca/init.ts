@@ -47,7 +47,7 @@ export interface InitedCa {
 }
 
 /**
- * Makes `<home>/ca`: `root.pem`, `issuing.pem`, their keys, `ca.db`, and with dev also `passphrase` (of the issuing key).
+ * Makes `<home>/ca`: `root.pem`, `issuing.pem`, their keys, `ca.db`, and with dev also `passphrase` (of the issuing key) and `root-passphrase`.
  * @throws MeshError CONFIG_EXISTS | CONFIG_INVALID | PASSPHRASE_MISSING | PKCS11_*
  */
 export async function initCa(options: InitOptions): Promise<InitedCa> {
@@ -66,7 +66,10 @@ export async function initCa(options: InitOptions): Promise<InitedCa> {
     const store = openCaStore(db)
     await store.saveCrl(rootCrl)
     await store.close()
-    if (dev) writeSecret(path.join(aside, 'passphrase'), `${passphrases.issuing}\n`)
+    if (dev) {
+      writeSecret(path.join(aside, 'passphrase'), `${passphrases.issuing}\n`)
+      writeSecret(path.join(aside, 'root-passphrase'), `${passphrases.root}\n`)
+    }
     renameSync(aside, dir)
     return {
       dir,

@@ -11,8 +11,9 @@ import type { Lifecycle } from '../host/lifecycle.js'
 import { errorFields, type Log } from '../host/log.js'
 import { NOBODY } from '../mesh/audit-record.js'
 import { MeshError } from '../mesh/errors.js'
-import { openAcknowledgements } from './acknowledgements.js'
+import { type Acknowledgements, openAcknowledgements } from './acknowledgements.js'
 import type { Actor } from './actor.js'
+import type { AdminOptions } from './admin/route.js'
 import { adminListener, operatorRoutes } from './admin-api.js'
 import { type CaAudit, openCaAudit } from './audit.js'
 import { openAuthority } from './authority.js'
@@ -22,14 +23,15 @@ import type { DoorOptions } from './door.js'
 import { memberDoor, publicDoor } from './doors-api.js'
 import { openEndpoints } from './endpoints.js'
 import { type Feed, openFeed } from './feed.js'
-import { type Hierarchy, openHierarchy } from './hierarchy.js'
-import { openKeyStore } from './keys/key-store.js'
+import { type LiveHierarchy, openHierarchy, rootLabelOf } from './hierarchy.js'
+import { type KeyStore, openKeyStore } from './keys/key-store.js'
 import { type CaMetrics, openCaMetrics } from './metrics.js'
 import { formatPlace } from './place.js'
 import { plainRoutes, publishedRoutes } from './published.js'
 import { openRegistry, type Registry } from './registry.js'
 import { openRenewalLimits } from './renewal/limits.js'
 import { openNonces } from './renewal/nonces.js'
+import { openRotator, type Rotator } from './rotation/rotator.js'
 import { openServedDoor } from './served-door.js'
 import type { CaStore, Certificate } from './store/model.js'
 import { openCaStore } from './store.js'
@@ -90,7 +92,9 @@ export async function serveCa(options: CaOptions): Promise<RunningCa> {
 interface State {
   readonly dir: string
   readonly store: CaStore
-  readonly hierarchy: Hierarchy
+  readonly hierarchy: LiveHierarchy
+  readonly keys: KeyStore
+  readonly acknowledgements: Acknowledgements
   readonly world: CaWorld
   readonly registry: Registry
   readonly audit: CaAudit
@@ -102,16 +106,13 @@ interface State {
 async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   const { clock, log, leafTtlMs } = options
   const state = await openState(options, closers)
-  const { dir, store, hierarchy, registry, audit, feed, crls, metrics } = state
+  const { store, hierarchy, audit, feed, crls, metrics } = state
   const published = { store, hierarchy, crls, now: () => clock.now() }
 
   let port = options.port
   const address = async (): Promise<string> => formatPlace((await store.mesh()).address, port)
   const authority = openAuthority({
-    hierarchy,
-    store,
-    registry,
-    audit,
+    ...state,
     clock,
     log,
     leafTtlMs,
@@ -125,13 +126,11 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     refusal: () => new MeshError('JOIN_TOKEN_TRIES', 'too many enrolments from this address failed'),
   })
   const renewals = openRenewalLimits(clock)
+  // before the door opens: no acknowledgement may be missed
+  const rotator = openRotator({ ...state, followAtDoor: () => door.renew(), clock, log })
   const byKey = { store, nonces: openNonces(clock), trustDomain: hierarchy.trustDomain }
-  const setAddress = async (actor: Actor, host: string): Promise<void> => {
-    const attempt = { what: 'ca.address', object: host, detail: () => null }
-    await audit.run(actor, attempt, (on) => on.setAddress(host))
-    await door.renew()
-  }
-  const admin = { ...state, published, authority, clock, log, leafTtlMs, address, setAddress }
+  const serving = { ...state, published, authority, rotator, address, renewDoor: () => door.renew() }
+  const admin = adminOf(options, serving)
   const operators = operatorRoutes(admin)
   const member = memberDoor({ operators, authority, audit, feed, store, hierarchy, renewals, clock, log })
   const publics = { published: publishedRoutes(published), authority, audit, limit, renewals, byKey, log }
@@ -153,10 +152,28 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   })
   port = door.port
 
-  const adminSocket = await openAdminSocket(dir, adminListener(admin), closers)
+  runInBackground(rotator, closers)
+  const adminSocket = await openAdminSocket(state.dir, adminListener(admin), closers)
   const adminPort = await openHealth(options.adminPort, { metrics, log }, closers)
   log.info('ca.ready', { address: await address(), listen: options.listen, port })
   return { address: await address(), port, adminPort, adminSocket, close: () => closers.close() }
+}
+
+/** What operators talk to. */
+function adminOf(
+  { clock, log, leafTtlMs }: CaOptions,
+  serving: State &
+    Pick<AdminOptions, 'published' | 'authority' | 'rotator' | 'address'> & {
+      readonly renewDoor: () => Promise<void>
+    },
+): AdminOptions {
+  const setAddress = async (actor: Actor, host: string): Promise<void> => {
+    const attempt = { what: 'ca.address', object: host, detail: () => null }
+    await serving.audit.run(actor, attempt, (on) => on.setAddress(host))
+    await serving.renewDoor()
+  }
+  const isRootKeyHere = (): Promise<boolean | null> => rootKeyHere(serving)
+  return { ...serving, isRootKeyHere, clock, log, leafTtlMs, setAddress }
 }
 
 /** Whose handshake failed is in the audit too; what was no TLS at all is only counted. */
@@ -195,8 +212,27 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   closers.add(() => feed.close())
   const crls = await openCrlPublisher({ store, hierarchy, world, clock, log })
   closers.add(() => crls.close())
-  const metrics = openCaMetrics({ world, feed })
-  return { dir, store, hierarchy, world, registry, audit, feed, crls, metrics }
+  const metrics = openCaMetrics({ world, feed, hierarchy })
+  return { dir, store, hierarchy, keys, acknowledgements, world, registry, audit, feed, crls, metrics }
+}
+
+function runInBackground(rotator: Rotator, closers: Closers): void {
+  const stop = new AbortController()
+  const running = rotator.run(stop.signal)
+  closers.add(() => {
+    stop.abort()
+    return running
+  })
+}
+
+/** Null when the place where it would be cannot be looked into without opening it. */
+async function rootKeyHere({ keys, hierarchy }: State): Promise<boolean | null> {
+  const label = rootLabelOf(hierarchy)
+  try {
+    return (await keys.list()).includes(label)
+  } catch {
+    return null
+  }
 }
 
 /** Takes the state directory for this process. */

@@ -3,6 +3,7 @@
 import { openMetrics } from '../host/metrics.js'
 import type { DoorOptions } from './door.js'
 import type { Feed } from './feed.js'
+import type { Hierarchy } from './hierarchy.js'
 import type { Origin } from './store/model.js'
 import type { CaWorld } from './world.js'
 
@@ -16,7 +17,8 @@ export interface CaMetrics {
   readonly text: () => string
 }
 
-export function openCaMetrics({ world, feed }: { world: CaWorld; feed: Feed }): CaMetrics {
+export function openCaMetrics(of: { world: CaWorld; feed: Feed; hierarchy: Hierarchy }): CaMetrics {
+  const { world, feed, hierarchy } = of
   const metrics = openMetrics()
   const issuedBy = (by: Origin): ReturnType<typeof metrics.counter> =>
     metrics.counter('troth_ca_certificates_issued_total', 'Certificates handed out.', { by })
@@ -42,6 +44,12 @@ export function openCaMetrics({ world, feed }: { world: CaWorld; feed: Feed }): 
     'Renewals refused because one certificate came with two keys.',
   )
   metrics.gauge('troth_ca_members_connected', 'Members with an open feed.', () => feed.connected().size)
+  const endOf = (which: 'root' | 'issuing'): number =>
+    Math.floor(Date.parse(hierarchy.current()[which].validTo) / 1000)
+  metrics.gauge('troth_ca_root_not_after_seconds', 'End of the root.', () => endOf('root'))
+  metrics.gauge('troth_ca_issuing_not_after_seconds', 'End of the issuing CA that signs.', () =>
+    endOf('issuing'),
+  )
   metrics.gauge('troth_ca_epoch', 'Epoch of the mesh.', () => world.position().epoch)
   metrics.gauge('troth_ca_policy_version', 'Version of the policy in force.', () => world.policy().version)
   return {

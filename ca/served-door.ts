@@ -1,28 +1,26 @@
 // The door with what keeps it open: the server's own certificate, renewed while it runs, and an orderly end.
 
-import { bundlePem } from '../mesh/trust-bundle.js'
 import type { Closers } from './closers.js'
 import { type Door, type DoorOptions, openDoor } from './door.js'
 import type { Feed } from './feed.js'
 import { keepServerIdentity, makeServerIdentity, type ServerIdentityOptions } from './server-identity.js'
 
-export type ServedDoorOptions = Omit<DoorOptions, 'identity' | 'rootPem'> &
+export type ServedDoorOptions = Omit<DoorOptions, 'identity'> &
   ServerIdentityOptions & { readonly feed: Feed; readonly closers: Closers }
 
 export interface ServedDoor {
   readonly port: number
-  /** Makes a new server certificate now, for an address that changed. */
+  /** Makes a new server certificate now, for an address or CAs that changed; new connections are asked for what the hierarchy trusts now. */
   renew(): Promise<void>
 }
 
 /** @throws MeshError PORT_BUSY | CONFIG_INVALID | CA_EXPIRED */
 export async function openServedDoor(options: ServedDoorOptions): Promise<ServedDoor> {
-  const { hierarchy, feed, closers } = options
+  const { feed, closers } = options
   const first = await makeServerIdentity(options)
   const door: Door = await openDoor({
     ...options,
     identity: first.identity,
-    rootPem: bundlePem(hierarchy.bundle),
   })
   closers.add(async () => {
     // no new connections, then the feeds end by themselves, then the rest

@@ -6,6 +6,7 @@ import type { Clock } from '../host/clock.js'
 import { pause } from '../host/clock.js'
 import { errorFields, type Log } from '../host/log.js'
 import { caId } from '../mesh/spiffe-id.js'
+import { bundlePem, joinPem } from '../mesh/trust-bundle.js'
 import { hashOfKey } from './certificate/csr.js'
 import { serverProfile } from './certificate/profile.js'
 import { signChecked } from './certificate/sign.js'
@@ -38,6 +39,7 @@ export async function makeServerIdentity(options: ServerIdentityOptions): Promis
   const { hierarchy, store, clock, listen } = options
   const { trustDomain } = hierarchy
   const ca = hierarchy.current()
+  const { crosses } = hierarchy.bundle
   const { address } = await store.mesh()
   const now = clock.now()
   const hosts = [address, '127.0.0.1', '::1', ...(isAny(listen) ? [] : [listen])]
@@ -55,7 +57,9 @@ export async function makeServerIdentity(options: ServerIdentityOptions): Promis
   return {
     identity: {
       keyPem: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
-      chainPem: record.pem + ca.issuing.toString() + ca.root.toString(),
+      chainPem: record.pem + joinPem([ca.issuing, ca.root]),
+      memberChainPem: record.pem + joinPem([ca.issuing, ...(crosses.length > 0 ? crosses : [ca.root])]),
+      rootsPem: bundlePem(hierarchy.bundle),
     },
     renewAt: now + (profile.notAfter - now) / 2,
   }

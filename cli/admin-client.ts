@@ -36,6 +36,14 @@ import {
   type TokenMinted,
 } from '../mesh/wire/admin.js'
 import { type Enrolment, READ_ENROLMENT } from '../mesh/wire/enrolment.js'
+import {
+  READ_ROTATION_NOW,
+  READ_ROTATION_OPEN,
+  type Rotate,
+  type RotationNow,
+  type RotationOpen,
+  type Signed,
+} from '../mesh/wire/rotation.js'
 import { BUNDLE_PATH } from '../mesh/wire/spiffe-bundle.js'
 
 export const adminSocketOf = (home: string): string => path.join(home, 'ca', 'admin.sock')
@@ -65,6 +73,11 @@ export interface AdminClient {
   /** DER. */
   crl(issuer: string): Promise<Buffer>
   bundle(): Promise<Bundle>
+  /** Opens a rotation of a CA, or finds the open one. */
+  rotate(wanted: Rotate): Promise<RotationOpen>
+  deliverSigned(signed: Signed): Promise<RotationNow>
+  forceRotation(): Promise<RotationNow>
+  rotation(): Promise<RotationNow>
 }
 
 export interface Named {
@@ -137,6 +150,10 @@ export function adminClient(home: string): AdminClient {
       return requestBytes({ socketPath }, { ...wanted, unreachable: 'CA_ADMIN_UNREACHABLE' })
     },
     bundle: () => send('GET', BUNDLE_PATH, READ_BUNDLE),
+    rotate: (wanted) => send('POST', '/v1/rotation', READ_ROTATION_OPEN, { body: wanted }),
+    deliverSigned: (signed) => send('PUT', '/v1/rotation/certificates', READ_ROTATION_NOW, { body: signed }),
+    forceRotation: () => send('POST', '/v1/rotation/force', READ_ROTATION_NOW, { body: {} }),
+    rotation: () => send('GET', '/v1/rotation', READ_ROTATION_NOW),
   }
 }
 

@@ -32,6 +32,20 @@ export async function readPassphrase(session: Session, file: string | undefined)
   throw new MeshError('PASSPHRASE_MISSING', 'the passphrase of the issuing CA was not given')
 }
 
+/**
+ * The passphrase that opens a root's key.
+ * @throws MeshError PASSPHRASE_MISSING | CONFIG_MISSING | STATE_PERMISSIONS
+ */
+export async function readRootPassphrase(session: Session, file: string | undefined): Promise<string> {
+  if (file !== undefined) return fromFile(path.resolve(session.cwd, file))
+  const devFile = path.join(session.home, 'ca', 'root-passphrase')
+  if (session.dev && readIfThere(devFile) !== undefined) return fromFile(devFile)
+  if (isOnTerminal(session)) return askSecret(session, 'passphrase of the root', 'once')
+  throw new MeshError('PASSPHRASE_MISSING', 'the passphrase of the root was not given', {
+    hint: 'give --root-passphrase-file FILE, or run on a terminal to be asked',
+  })
+}
+
 /** What the parent wrote into the pipe it gave us. @throws MeshError PASSPHRASE_MISSING */
 export function readInheritedPassphrase(): string {
   return firstLine(readFileSync(PASSPHRASE_FD, 'utf8'), 'passphrase pipe')

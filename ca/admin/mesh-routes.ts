@@ -1,8 +1,11 @@
 // The mesh as a whole: status, address, tokens, same-user enrolment.
 
+import { fingerprintOf } from '../../mesh/trust-bundle.js'
 import { READ_ADDRESS, READ_TOKEN_MINT, type Status } from '../../mesh/wire/admin.js'
 import { READ_ENROL_LOCAL } from '../../mesh/wire/enrolment.js'
+import { rootLabelOf } from '../hierarchy.js'
 import { parseHost } from '../place.js'
+import { endsOf } from '../rotation/ends.js'
 import { type AdminOptions, type AdminRoute, CSR_BODY_BYTES } from './route.js'
 
 export function meshRoutes(options: AdminOptions): AdminRoute[] {
@@ -44,18 +47,26 @@ export function meshRoutes(options: AdminOptions): AdminRoute[] {
   ]
 }
 
-async function status({ store, hierarchy, world, clock, address }: AdminOptions): Promise<Status> {
+async function status(options: AdminOptions): Promise<Status> {
+  const { store, hierarchy, world, rotator, clock, address, isRootKeyHere } = options
   const { position } = await store.mesh()
   const { trustDomain } = hierarchy
-  const { issuing, root } = hierarchy.current()
+  const { root } = hierarchy.current()
+  const ends = endsOf(hierarchy)
   return {
     trustDomain,
     address: await address(),
     ...position,
     policyVersion: world.policy().version,
     members: (await store.listMembers()).length,
-    rootNotAfter: Date.parse(root.validTo),
-    issuingNotAfter: Date.parse(issuing.validTo),
+    rootNotAfter: ends.root.notAfter,
+    issuingNotAfter: ends.issuing.notAfter,
+    rootDueAt: ends.root.dueAt,
+    issuingDueAt: ends.issuing.dueAt,
+    rootFingerprint: fingerprintOf(root),
+    rootKeyLabel: rootLabelOf(hierarchy),
+    rootKeyHere: await isRootKeyHere(),
+    rotation: await rotator.show(),
     now: clock.now(),
   }
 }

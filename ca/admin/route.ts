@@ -10,6 +10,7 @@ import type { Feed } from '../feed.js'
 import type { Hierarchy } from '../hierarchy.js'
 import type { PublishedOptions } from '../published.js'
 import type { Registry } from '../registry.js'
+import type { Rotator } from '../rotation/rotator.js'
 import type { CaStore } from '../store/model.js'
 import type { CaWorld } from '../world.js'
 
@@ -21,6 +22,9 @@ export interface AdminOptions {
   readonly audit: CaAudit
   readonly authority: Authority
   readonly feed: Feed
+  readonly rotator: Rotator
+  /** True when the root's key is on this host; null when that cannot be seen. */
+  readonly isRootKeyHere: () => Promise<boolean | null>
   readonly clock: Clock
   readonly log: Log
   readonly leafTtlMs: number

@@ -66,7 +66,9 @@ export interface Awaited {
 }
 
 /** The keys that a rotation makes. */
-export const labelsOf = ({ id }: Pick<Rotation, 'id'>): { root: KeyLabel; issuing: KeyLabel } => ({
+export const labelsOf = ({
+  id,
+}: Pick<Rotation, 'id'>): { root: `root-${string}`; issuing: `issuing-${string}` } => ({
   root: `root-${id}`,
   issuing: `issuing-${id}`,
 })

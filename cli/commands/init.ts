@@ -83,7 +83,7 @@ async function init(session: Session, options: Options): Promise<void> {
     ['policy', `${files.policy} (grants nothing yet)`],
   ] as const
   for (const line of formatFields(fields)) out.line(line)
-  if (dev) out.say('dev: the passphrase lies beside the keys; for trying out only')
+  if (dev) out.say('dev: the passphrases lie beside the keys; for trying out only')
   out.say(`next: ${asTyped(session, 'up')}`)
 }
 

@@ -7,6 +7,7 @@ import { isMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js
 import { meaningOf } from '../../mesh/spiffe-id.js'
 import type { Enrolment } from '../../mesh/wire/enrolment.js'
 import { openBackoff } from '../backoff.js'
+import { openRenewalAsked, type RenewalAsked } from '../control/renewal-asked.js'
 import type { WorldOwner } from '../control/world-holder.js'
 import type { StateDir } from '../state-dir.js'
 import { type CaPeer, isCutOff, parseCaAddress, postRenew } from './ca-client.js'
@@ -50,16 +51,17 @@ export async function keepRenewed(renewing: Renewing, signal: AbortSignal): Prom
   const { credentials, clock, world } = renewing
   const backoff = openBackoff({ firstMs: RETRY_FIRST_MS, capMs: RETRY_CAP_MS })
   const wake = openWake(clock)
-  world.onChange(() => {
-    // withdrawn, perhaps only suspended: what it holds now is of no more use
-    if (world.selfRevoked) wake.call()
+  const asked = openRenewalAsked(world, credentials, clock)
+  world.onChange((now, before) => {
+    // withdrawn, perhaps only suspended: what it holds now is of no more use; or another issuing CA signs
+    if (world.selfRevoked || now.bundles !== before.bundles) wake.call()
     return 0
   })
   let told: IdentityHealth = 'green'
   // what was written down by a clock that ran ahead may lie beyond the certificate's own end
   const first = Math.min(credentials.instance().renewAt, lateFrom(credentials.current().svid))
   let due = dueAt(first, clock)
-  while (await isDue({ due, wake, world, clock }, signal)) {
+  while (await isDue({ due, asked, wake, world, clock }, signal)) {
     try {
       await renew(renewing, signal)
       due = dueAt(credentials.instance().renewAt, clock)
@@ -178,15 +180,18 @@ function dueAt(wall: number, clock: Clock): Due {
 
 interface Waiting {
   readonly due: Due
+  readonly asked: RenewalAsked
   readonly wake: Wake
   readonly world: WorldOwner
   readonly clock: Clock
 }
 
 /** Waits; false when the signal came first. */
-async function isDue({ due, wake, world, clock }: Waiting, signal: AbortSignal): Promise<boolean> {
+async function isDue({ due, asked, wake, world, clock }: Waiting, signal: AbortSignal): Promise<boolean> {
   const leftMs = (): number =>
-    world.selfRevoked ? 0 : Math.min(due.monotonic - clock.monotonic(), due.wall - clock.now())
+    world.selfRevoked
+      ? 0
+      : Math.min(due.monotonic - clock.monotonic(), due.wall - clock.now(), asked.leftMs())
   for (let left = leftMs(); left > 0 && !signal.aborted; left = leftMs())
     await wake.pause(Math.min(left, LOOK_EVERY_MS), signal)
   return !signal.aborted

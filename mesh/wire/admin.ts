@@ -15,6 +15,7 @@ import {
   word,
 } from '../parse.js'
 import { NAMED_KINDS, type NamedKind, parseAgentName, parseSpiffeId } from '../spiffe-id.js'
+import { READ_ROTATION } from './rotation.js'
 
 const kind = oneOf(...(NAMED_KINDS as readonly [NamedKind, ...NamedKind[]]))
 const name = word(parseAgentName, 63)
@@ -29,6 +30,15 @@ export const READ_STATUS = record({
   members: integer(0),
   rootNotAfter: integer(0),
   issuingNotAfter: integer(0),
+  /** From then on a rotation is due: what is signed later would live shorter than it should. */
+  rootDueAt: integer(0),
+  issuingDueAt: integer(0),
+  rootFingerprint: text(64),
+  /** Where the key of the root is looked for, and whether it is there; null: it cannot be seen without opening it. */
+  rootKeyLabel: text(64),
+  rootKeyHere: nullable(flag),
+  /** The open rotation. */
+  rotation: nullable(READ_ROTATION),
   now: integer(0),
 })
 export type Status = Read<typeof READ_STATUS>
