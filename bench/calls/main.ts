@@ -1,4 +1,4 @@
-// npm run bench: what a call costs through both sidecars, beside the same call made directly. Rounds of both are interleaved, so
+// npm run bench -- calls: what a call costs through both sidecars, beside the same call made directly. Rounds of both are interleaved, so
 // that a busy moment of the machine falls on both, and medians of the rounds are shown.
 // usage: node dist/bench/calls/main.js [--quick] [--out FILE]
 

@@ -79,14 +79,14 @@ export async function startBenchMesh(dist: string): Promise<BenchMesh> {
   }
 }
 
-interface Started {
+export interface Started {
   readonly child: ChildProcess
   readonly name: string
   /** The last of what it said. */
   said(): string
 }
 
-function launch(script: string, args: readonly string[]): Started {
+export function launch(script: string, args: readonly string[]): Started {
   const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   const listen = (chunk: Buffer): void => {
@@ -99,12 +99,12 @@ function launch(script: string, args: readonly string[]): Started {
 
 const hasEnded = ({ child }: Started): boolean => child.exitCode !== null || child.signalCode !== null
 
-async function exitOf(started: Started): Promise<number | null> {
+export async function exitOf(started: Started): Promise<number | null> {
   if (!hasEnded(started)) await once(started.child, 'exit')
   return started.child.exitCode
 }
 
-async function stop(started: Started): Promise<void> {
+export async function stop(started: Started): Promise<void> {
   if (hasEnded(started)) return
   const gone = once(started.child, 'exit')
   started.child.kill('SIGTERM')
@@ -114,7 +114,7 @@ async function stop(started: Started): Promise<void> {
 }
 
 /** Asks until it holds. @throws Error when the process it depends on ends, or time is up */
-async function until(started: Started, holds: () => Promise<boolean>): Promise<void> {
+export async function until(started: Started, holds: () => Promise<boolean>): Promise<void> {
   const deadline = performance.now() + READY_WITHIN_MS
   while (!(await holds())) {
     if (hasEnded(started)) throw new Error(`${started.name} ended:\n${started.said()}`)
@@ -134,7 +134,7 @@ async function isOk(url: string): Promise<boolean> {
 }
 
 /** Ports that were free a moment ago: all are held at once, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => net.createServer().listen(0, HOST))
   await Promise.all(servers.map((server) => once(server, 'listening')))
   const ports = servers.map((server) => (server.address() as AddressInfo).port)
@@ -145,7 +145,7 @@ async function freePorts(count: number): Promise<number[]> {
 /** /proc counts in ticks of 10 ms (USER_HZ is 100 on every Linux that Node runs on). */
 const TICK_MS = 10
 
-function cpuMsOf(started: readonly Started[]): number | null {
+export function cpuMsOf(started: readonly Started[]): number | null {
   if (!existsSync('/proc/self/stat')) return null
   return started.reduce((sum, { child }) => {
     const afterName = readFileSync(`/proc/${child.pid ?? 0}/stat`, 'utf8').split(') ')[1] ?? ''

@@ -2,7 +2,7 @@
 // all of the work, as a straightforward use of the library does.
 
 import 'reflect-metadata'
-import { type KeyObject, webcrypto } from 'node:crypto'
+import { createHash, type KeyObject, webcrypto } from 'node:crypto'
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -30,6 +30,12 @@ export interface LibrarySigner {
   readonly key: webcrypto.CryptoKey
 }
 
+export interface LibraryLeaf {
+  readonly pem: string
+  readonly serial: string
+  readonly publicKeyHash: string
+}
+
 export function libraryKey(key: KeyObject): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey('pkcs8', key.export({ format: 'der', type: 'pkcs8' }), P256, false, [
     'sign',
@@ -41,7 +47,7 @@ export async function issueByLibrary(
   csrPem: string,
   profile: Profile,
   signer: LibrarySigner,
-): Promise<string> {
+): Promise<LibraryLeaf> {
   const request = new Pkcs10CertificateRequest(csrPem)
   if (!(await request.verify(webcrypto))) throw new Error('the request does not verify')
   if (request.attributes.length > 0) throw new Error('the request asks for something')
@@ -53,7 +59,8 @@ export async function issueByLibrary(
   const isRight = await again.verify({ publicKey: issuer.publicKey, signatureOnly: true }, webcrypto)
   if (!isRight || again.subjectName.getField('CN')[0] !== profile.subject[0]?.value)
     throw new Error('the certificate does not read as meant')
-  return again.toString('pem')
+  const publicKeyHash = createHash('sha256').update(Buffer.from(request.publicKey.rawData)).digest('hex')
+  return { pem: again.toString('pem'), serial: again.serialNumber, publicKeyHash }
 }
 
 /** A certificate of the profile, DER. */
