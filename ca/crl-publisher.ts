@@ -25,6 +25,8 @@ export interface CrlPublisher {
   crls(): readonly StoredCrl[]
   /** @param issuer SHA-256 of the SubjectPublicKeyInfo, lower-case hex */
   find(issuer: string): StoredCrl | undefined
+  /** That of the CA that signs now. */
+  inUse(usage: 'root' | 'issuing'): StoredCrl | undefined
   /** Something was withdrawn, or there is another issuing CA: new lists as soon as may be. */
   renew(): void
   /** Takes over a list that was signed elsewhere: a root's, at a rotation. */
@@ -90,6 +92,10 @@ export async function openCrlPublisher(options: CrlPublisherOptions): Promise<Cr
   return {
     crls: () => [...inForce.values()],
     find: (issuer) => inForce.get(issuer),
+    inUse: (usage) => {
+      const { root, issuing } = hierarchy.current()
+      return inForce.get(keyFingerprintOf(usage === 'root' ? root : issuing))
+    },
     renew,
     take: async (crl) => {
       await store.saveCrl(crl)

@@ -212,7 +212,7 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   closers.add(() => feed.close())
   const crls = await openCrlPublisher({ store, hierarchy, world, clock, log })
   closers.add(() => crls.close())
-  const metrics = openCaMetrics({ world, feed, hierarchy })
+  const metrics = openCaMetrics({ world, feed, crls, hierarchy })
   return { dir, store, hierarchy, keys, acknowledgements, world, registry, audit, feed, crls, metrics }
 }
 

@@ -1,6 +1,7 @@
 // What the CA counts, for its health door (host/health-door.ts).
 
 import { openMetrics } from '../host/metrics.js'
+import type { CrlPublisher } from './crl-publisher.js'
 import type { DoorOptions } from './door.js'
 import type { Feed } from './feed.js'
 import type { Hierarchy } from './hierarchy.js'
@@ -17,8 +18,14 @@ export interface CaMetrics {
   readonly text: () => string
 }
 
-export function openCaMetrics(of: { world: CaWorld; feed: Feed; hierarchy: Hierarchy }): CaMetrics {
-  const { world, feed, hierarchy } = of
+export interface Measured {
+  readonly world: CaWorld
+  readonly feed: Feed
+  readonly crls: CrlPublisher
+  readonly hierarchy: Hierarchy
+}
+
+export function openCaMetrics({ world, feed, crls, hierarchy }: Measured): CaMetrics {
   const metrics = openMetrics()
   const issuedBy = (by: Origin): ReturnType<typeof metrics.counter> =>
     metrics.counter('troth_ca_certificates_issued_total', 'Certificates handed out.', { by })
@@ -50,6 +57,11 @@ export function openCaMetrics(of: { world: CaWorld; feed: Feed; hierarchy: Hiera
   metrics.gauge('troth_ca_issuing_not_after_seconds', 'End of the issuing CA that signs.', () =>
     endOf('issuing'),
   )
+  for (const usage of ['root', 'issuing'] as const) {
+    const nextUpdate = (): number => (crls.inUse(usage)?.nextUpdate ?? 0) / 1000
+    const help = 'When the revocation list of the CA in use ends, seconds since the epoch; 0 without one.'
+    metrics.gauge('troth_ca_crl_next_update_seconds', help, nextUpdate, { of: usage })
+  }
   metrics.gauge('troth_ca_epoch', 'Epoch of the mesh.', () => world.position().epoch)
   metrics.gauge('troth_ca_policy_version', 'Version of the policy in force.', () => world.policy().version)
   return {
