@@ -1,7 +1,7 @@
 // The CA's own engine in this process: its hierarchy, its store on disk as in production (fsync at each commit), and members whose
 // requests are there before anything is measured.
 
-import { generateKeyPairSync, randomUUID, sign } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -25,6 +25,8 @@ export interface Engine extends Disposable {
   /** One leaf for the next request: from its PEM to the row on disk. */
   readonly issue: () => Promise<void>
   readonly issueByLibrary: () => Promise<void>
+  /** What no path can do without: two verifications and one signature by node:crypto, keys at hand. */
+  readonly cryptoAlone: () => Promise<void>
   readonly issued: () => number
 }
 
@@ -58,7 +60,16 @@ export async function openEngine(): Promise<Engine> {
     issued += 1
     return { member, csrPem, instanceId: randomUUID() }
   }
+  const data = issuing.raw
+  const signature = sign('sha256', data, pair.privateKey)
+  const publicKey = createPublicKey(pair.privateKey)
   return {
+    cryptoAlone: () => {
+      sign('sha256', data, pair.privateKey)
+      for (let count = 0; count < 2; count += 1)
+        if (!verify('sha256', data, publicKey, signature)) throw new Error('a signature does not verify')
+      return Promise.resolve()
+    },
     issued: () => issued,
     prepare: (count) => {
       requests = Array.from({ length: count }, makeRequest)

@@ -42,8 +42,8 @@ async function main(): Promise<void> {
   const plan = values.quick === true ? QUICK : FULL
   const root = path.join(import.meta.dirname, '../../..')
   const machine = `${os.cpus().length} x ${os.cpus()[0]?.model ?? 'unknown CPU'}`
-  const { ours, library, memory } = await issue(plan)
-  console.log(formatCosts(ours, library))
+  const { ours, library, crypto, memory } = await issue(plan)
+  console.log(formatCosts(ours, library, crypto))
   for (const { issued, rssMb, heapMb } of memory)
     console.log(
       `memory after ${issued} leaves: ${rssMb.toFixed(0)} MB resident, ${heapMb.toFixed(1)} MB heap`,
@@ -65,6 +65,7 @@ async function main(): Promise<void> {
     plan,
     ours,
     library,
+    crypto,
     memory,
     enrolments,
   }
@@ -72,26 +73,32 @@ async function main(): Promise<void> {
   console.log(`written to ${path.relative(process.cwd(), out)}`)
 }
 
-async function issue(plan: Plan): Promise<{ ours: Cost; library: Cost; memory: Memory[] }> {
+async function issue(plan: Plan): Promise<{ ours: Cost; library: Cost; crypto: Cost; memory: Memory[] }> {
   using engine = await openEngine()
   await measure(engine, 'issue', plan.ours)
   await measure(engine, 'issueByLibrary', plan.library)
   const memory = [memoryOf(engine)]
   const ours: Cost[] = []
   const library: Cost[] = []
+  const crypto: Cost[] = []
   for (let round = 0; round < plan.rounds; round += 1) {
     ours.push(await measure(engine, 'issue', plan.ours))
     library.push(await measure(engine, 'issueByLibrary', plan.library))
+    crypto.push(await measure(engine, 'cryptoAlone', plan.ours))
   }
   // memory: the rest, unmeasured
   while (engine.issued() < plan.total)
     await measure(engine, 'issue', Math.min(1000, plan.total - engine.issued()))
   memory.push(memoryOf(engine))
-  return { ours: medianOf(ours), library: medianOf(library), memory }
+  return { ours: medianOf(ours), library: medianOf(library), crypto: medianOf(crypto), memory }
 }
 
-async function measure(engine: Engine, way: 'issue' | 'issueByLibrary', count: number): Promise<Cost> {
-  engine.prepare(count)
+async function measure(
+  engine: Engine,
+  way: 'issue' | 'issueByLibrary' | 'cryptoAlone',
+  count: number,
+): Promise<Cost> {
+  if (way !== 'cryptoAlone') engine.prepare(count)
   const startedAt = performance.now()
   const cpu = process.cpuUsage()
   let left = count
@@ -123,7 +130,7 @@ function memoryOf(engine: Engine): Memory {
   return { issued: engine.issued(), rssMb: rss / 2 ** 20, heapMb: heapUsed / 2 ** 20 }
 }
 
-function formatCosts(ours: Cost, library: Cost): string {
+function formatCosts(ours: Cost, library: Cost, crypto: Cost): string {
   const line = (name: string, { cpuUsPerLeaf, leavesPerSecond }: Cost): string =>
     [
       name.padEnd(16),
@@ -140,6 +147,7 @@ function formatCosts(ours: Cost, library: Cost): string {
     ].join(''),
     line('ours', ours),
     line('@peculiar/x509', library),
+    line('crypto alone', crypto),
   ].join('\n')
 }
 
