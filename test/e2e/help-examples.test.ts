@@ -67,6 +67,8 @@ it('does what each example of --help says', async () => {
     })
     expect(code, `${line}: ${stderr}`).toBe(line.startsWith('can planner tickets DELETE') ? 4 : 0)
     if (line.startsWith('policy push')) await home.ok('policy', 'push', 'examples/policy.yaml')
+    const suspended = /^agent suspend (\w+)/.exec(line)?.[1]
+    if (suspended !== undefined) await home.ok('agent', 'resume', suspended)
     if (/^revoke|^agent remove planner/.test(line)) await home.ok('agent', 'restore', 'planner')
   }
 })
