@@ -106,3 +106,8 @@ export function level(raw: string): Level {
   if (found === undefined) throw new InvalidArgumentError('It must be debug, info, warn or error.')
   return found
 }
+
+/** @returns ms */
+export function duration(raw: string): number {
+  return parseDuration(raw)
+}

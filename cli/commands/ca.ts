@@ -5,10 +5,19 @@ import { type DefineCommand, withExamples } from '../command.js'
 import { addressCommand } from './ca/address.js'
 import { bundleCommand } from './ca/bundle.js'
 import { crlCommand } from './ca/crl.js'
+import { rotateCommand } from './ca/rotate.js'
 import { serveCommand } from './ca/serve.js'
+import { statusCommand } from './ca/status.js'
 
 /** In the order of --help. */
-const VERBS: readonly DefineCommand[] = [serveCommand, addressCommand, crlCommand, bundleCommand]
+const VERBS: readonly DefineCommand[] = [
+  serveCommand,
+  statusCommand,
+  rotateCommand,
+  addressCommand,
+  crlCommand,
+  bundleCommand,
+]
 
 export const caCommand: DefineCommand = (context) => {
   const command = new Command('ca').description('the certificate authority of this home')

@@ -1,0 +1,52 @@
+// troth ca status: what one wants to know of the CA at a glance: its place, how long its CAs are good, where the root's key is, and
+// how far a rotation has come.
+
+import { Command } from 'commander'
+import type { Status } from '../../../mesh/wire/admin.js'
+import { adminClient } from '../../admin-client.js'
+import { type DefineCommand, withExamples } from '../../command.js'
+import { formatFields, formatInstant } from '../../output.js'
+import type { Session } from '../../session.js'
+import { sayingOf } from './rotate.js'
+
+export const statusCommand: DefineCommand = (context) =>
+  withExamples(
+    new Command('status')
+      .description('how the CA stands: validity, keys, rotation, members')
+      .action(() => status(context.session())),
+    context,
+    'ca status',
+    'ca status --json',
+  )
+
+async function status({ home, out, json }: Session): Promise<void> {
+  const shown = await adminClient(home).status()
+  if (json) {
+    out.json(shown)
+    return
+  }
+  for (const line of formatFields(fieldsOf(shown))) out.line(line)
+  if (shown.rotation !== null) for (const line of sayingOf(shown.rotation)) out.line(line)
+}
+
+function fieldsOf(shown: Status): (readonly [string, string])[] {
+  const { rootKeyHere, rootKeyLabel, rotation, now } = shown
+  const lasting = (notAfter: number, dueAt: number): string =>
+    `until ${formatInstant(notAfter)}, ${now < dueAt ? `rotate before ${formatInstant(dueAt)}` : 'rotation is due'}`
+  const key = { true: `here (${rootKeyLabel})`, false: 'not on this host', null: 'on a token' }
+  return [
+    ['trust domain', shown.trustDomain],
+    ['address', shown.address],
+    ['root', `sha256:${shown.rootFingerprint}, ${lasting(shown.rootNotAfter, shown.rootDueAt)}`],
+    ['issuing CA', lasting(shown.issuingNotAfter, shown.issuingDueAt)],
+    ['root key', key[`${rootKeyHere}`]],
+    ['members', String(shown.members)],
+    ['epoch', `${shown.epoch} of ${shown.generation}, policy version ${shown.policyVersion}`],
+    [
+      'rotation',
+      rotation === null
+        ? 'none'
+        : `${rotation.kind} CA${rotation.compromised ? ' (compromised)' : ''}, since ${formatInstant(rotation.startedAt)}; this phase since ${formatInstant(rotation.since)}`,
+    ],
+  ]
+}
