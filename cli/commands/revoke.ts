@@ -28,7 +28,10 @@ export const revokeCommand: DefineCommand = (context) =>
       .addOption(
         new Option('--kind <kind>', 'what the name stands for').choices(NAMED_KINDS).default('agent'),
       )
-      .option('--reason <text>', 'kept with the revocation; a first word like keyCompromise is its reason in the CRL')
+      .option(
+        '--reason <text>',
+        'kept with the revocation; a first word like keyCompromise is its reason in the CRL',
+      )
       .option('--wait', 'answer when every live instance has applied it, or name those that have not')
       .option('--yes', 'do not ask')
       .action((name: AgentName, options: Options) => revoke(context.session(), name, options)),

@@ -69,10 +69,10 @@ describe('the TLS doors of the CA', () => {
     expect(codeOf(await ca.public('GET', '/v1/agents'))).toBe('NOT_FOUND')
   })
 
-  it('serve no admin path and no enrolment to a member', async () => {
+  it('serve the admin wire to no agent, and enrolment to no member', async () => {
     await using ca = await startCa()
     const member = await ca.enrol('planner')
-    expect(codeOf(await ca.member(member, 'POST', '/v1/tokens', { name: 'x' }))).toBe('NOT_FOUND')
+    expect(codeOf(await ca.member(member, 'POST', '/v1/tokens', { name: 'x' }))).toBe('PEER_KIND_WRONG')
     expect(codeOf(await ca.member(member, 'POST', '/v1/enrol', {}))).toBe('NOT_FOUND')
   })
 
