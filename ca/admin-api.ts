@@ -10,6 +10,7 @@ import { certRoutes } from './admin/cert-routes.js'
 import { meshRoutes } from './admin/mesh-routes.js'
 import { policyRoutes } from './admin/policy-routes.js'
 import { publishedAdminRoutes } from './admin/published-routes.js'
+import { recoveryRoutes } from './admin/recovery-routes.js'
 import { revocationRoutes } from './admin/revocation-routes.js'
 import { rotationRoutes } from './admin/rotation-routes.js'
 import type { AdminOptions, AdminRoute } from './admin/route.js'
@@ -91,5 +92,6 @@ function adminRoutes(options: AdminOptions): AdminRoute[] {
     ...policyRoutes(options),
     ...publishedAdminRoutes(options),
     ...rotationRoutes(options),
+    ...recoveryRoutes(options),
   ]
 }

@@ -58,6 +58,8 @@ export interface AuthorityOptions {
   readonly leafTtlMs: number
   /** `host:port` that tokens and answers carry. */
   readonly address: () => Promise<string>
+  /** @throws MeshError CA_RESTORED while the CA waits for revocations */
+  readonly checkMayIssue: () => void
   /** Counts a certificate handed out. */
   readonly issued: (origin: Origin) => void
   /** Counts a certificate that was used to renew with two keys. */
@@ -104,6 +106,7 @@ async function enrol(
   { kind, name, instanceId, csrPem, secret, source }: EnrolQuery & { secret: string; source: string },
 ): Promise<Enrolment> {
   const { store, audit, clock, hierarchy } = options
+  options.checkMayIssue()
   // The request is read first: a malformed one must not burn the token. Then the token is spent, in one conditional UPDATE, before
   // anything is signed: of any number of replays one gets this far, and a crash after it costs a token, never a second winner.
   const csr = parseCsr(csrPem, CSR_OF_MEMBER)
@@ -127,6 +130,7 @@ async function enrolLocal(
   { kind, name, instanceId, csrPem }: EnrolQuery,
 ): Promise<Enrolment> {
   const { registry, audit, hierarchy } = options
+  options.checkMayIssue()
   const object = namedId(hierarchy.trustDomain, kind, name)
   return audit.guard(actor, { what: 'enrol', object }, async () => {
     const csr = parseCsr(csrPem, CSR_OF_MEMBER)
@@ -145,6 +149,7 @@ async function issueForClient(
   { name, csrPem }: { name: AgentName; csrPem: string },
 ): Promise<Enrolment> {
   const { registry, audit, hierarchy } = options
+  options.checkMayIssue()
   const object = namedId(hierarchy.trustDomain, 'agent', name)
   return audit.guard(actor, { what: 'cert.issue', object }, async () => {
     const csr = parseCsr(csrPem, csrOfForeignClient(memberNames(object), []))
@@ -182,6 +187,7 @@ async function renew(
   actor: Actor,
   { current, csrPem }: { current: Certificate; csrPem: string },
 ): Promise<Enrolment> {
+  options.checkMayIssue()
   const { store, registry, audit, clock, log, issued } = options
   const attempt = { what: 'renew', object: current.id, detail: ({ serial }: Certificate) => serial }
   return audit.guard(actor, attempt, async () => {

@@ -12,6 +12,7 @@ import type { NamedKind } from '../mesh/spiffe-id.js'
 import { partyOf } from '../mesh/svid.js'
 import { PeerRefused, verifyPeer } from '../mesh/verify-peer.js'
 import type { CaAudit } from './audit.js'
+import { hashOfKey } from './certificate/csr.js'
 import type { Hierarchy } from './hierarchy.js'
 import type { CaStore, Certificate } from './store/model.js'
 import { plainAddress } from './try-limit.js'
@@ -47,9 +48,13 @@ export async function admitMember(
     expected: { kinds },
     now,
   })
-  const { issuer, serial } = svid
+  const [leaf] = chain
+  if (leaf === undefined) throw new MeshError('PEER_NO_CERTIFICATE', 'the connection has no certificate')
+  const publicKeyHash = hashOfKey(leaf.publicKey.export({ format: 'der', type: 'spki' }))
+  const { issuer, serial, id, instanceId, notBefore, notAfter } = svid
+  const said = { issuer, serial, id, instanceId: instanceId ?? '', notBefore, notAfter }
   try {
-    return await store.admit({ issuer, serial, pem: chain[0]?.toString() ?? '' }, now)
+    return await store.admit({ ...said, publicKeyHash, pem: leaf.toString() }, now)
   } catch (error) {
     throw isMeshError(error) ? new PeerRefused(error.code, error.message, partyOf(svid)) : error
   }

@@ -106,8 +106,8 @@ async function renewFor(
     return { json }
   } catch (error) {
     const { code } = asMeshError(error)
-    // our own failures are not its fault; and one that is suspended asks on until it is resumed
-    if (code !== 'INTERNAL' && code !== 'AGENT_SUSPENDED') limit.count(instanceId)
+    // our own failures are not its fault; one that is suspended asks on until it is resumed, and all do while a restored CA waits
+    if (!['INTERNAL', 'AGENT_SUSPENDED', 'CA_RESTORED'].includes(code)) limit.count(instanceId)
     throw error
   }
 }

@@ -7,11 +7,13 @@ import {
   type Change,
   type FromCa,
   type FromMember,
+  KNOWN_FRAMES_MAX,
   type Position,
   readFromMember,
 } from '../mesh/wire/feed.js'
 import type { Acknowledgements } from './acknowledgements.js'
 import type { Endpoints } from './endpoints.js'
+import type { Recovery } from './recovery/recovery.js'
 import type { Certificate } from './store/model.js'
 import type { CaWorld, Lost, Move } from './world.js'
 
@@ -21,6 +23,8 @@ export interface SessionOptions {
   readonly acknowledgements: Acknowledgements
   /** Judges the certificate again, against the store. @throws MeshError PEER_REVOKED */
   readonly admit: (certificate: Certificate) => Promise<Certificate>
+  /** After a restore: what members know. */
+  readonly recovery: Recovery
   readonly clock: Clock
 }
 
@@ -37,6 +41,8 @@ export interface Session {
   endpoints: string
   /** What it may still ask for until the next refill. */
   budget: number
+  /** `known` frames that it may still send; none before they are asked for. */
+  returns: number
 }
 
 /**
@@ -46,7 +52,11 @@ export interface Session {
 export async function receive(options: SessionOptions, session: Session, text: string): Promise<void> {
   const frame = readFromMember(text)
   if (frame === undefined) return
-  if (frame.type !== 'ack') {
+  if (frame.type === 'known') {
+    // asked for, all at once, and with a bound of their own
+    session.returns -= 1
+    if (session.returns < 0) throw new MeshError('WIRE_MALFORMED', 'revocations were returned unasked')
+  } else if (frame.type !== 'ack') {
     session.budget -= 1
     if (session.budget < 0)
       throw new MeshError('WIRE_TOO_LARGE', 'the member asks for more than the feed gives')
@@ -104,6 +114,10 @@ async function obey(options: SessionOptions, session: Session, frame: FromMember
     case 'advertise':
       await endpoints.announce(member, { host: frame.host, port: frame.port, source })
       return
+    case 'known':
+      if (frame.last) session.returns = 0
+      await options.recovery.returned(member, frame)
+      return
     case 'withdraw':
       await endpoints.withdraw(member.instanceId)
   }
@@ -114,16 +128,18 @@ async function obey(options: SessionOptions, session: Session, frame: FromMember
  * revocation that came between the handshake and here is seen by `admit`.
  */
 function bringUpToDate(options: SessionOptions, session: Session, at: Position | null): Promise<void> {
-  const { world, admit, clock, acknowledgements } = options
+  const { world, admit, clock, acknowledgements, recovery } = options
   const { id, instanceId } = session.member
   return world.inOrder(async () => {
     await admit(session.member)
     const view = await world.viewFor(id, clock.now())
     const position = world.position()
-    if (at?.generation === position.generation && at.epoch === position.epoch) {
+    const returns = recovery.wants(instanceId, at?.generation ?? null)
+    session.returns = returns ? KNOWN_FRAMES_MAX : 0
+    if (!returns && at?.generation === position.generation && at.epoch === position.epoch) {
       acknowledgements.acknowledge(instanceId, position.epoch, 0)
       session.send({ type: 'heartbeat', position, sentAt: clock.now() })
-    } else session.send({ type: 'snapshot', position, sentAt: clock.now(), view })
+    } else session.send({ type: 'snapshot', position, sentAt: clock.now(), view, returns })
     session.told = position.epoch
     session.endpoints = JSON.stringify(view.endpoints)
     session.greeted()

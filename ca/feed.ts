@@ -7,7 +7,13 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import type { Clock, Timer } from '../host/clock.js'
 import { errorFields, type Log } from '../host/log.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
-import { FEED_FRAME_MAX_BYTES, FEED_HEARTBEAT_MS, FEED_PROTOCOL, type FromCa } from '../mesh/wire/feed.js'
+import {
+  FEED_FRAME_MAX_BYTES,
+  FEED_HEARTBEAT_MS,
+  FEED_MEMBER_FRAME_MAX_BYTES,
+  FEED_PROTOCOL,
+  type FromCa,
+} from '../mesh/wire/feed.js'
 import { receive, type Session, type SessionOptions, tell } from './feed-session.js'
 import type { Certificate } from './store/model.js'
 
@@ -45,8 +51,6 @@ interface Connection {
 
 /** Two frames of the largest size may wait for a slow reader, no more. */
 const BUFFER_MAX_BYTES = 2 * FEED_FRAME_MAX_BYTES
-/** Members send short frames only. */
-const FROM_MEMBER_MAX_BYTES = 64 * 1024
 const BEAT_MS = FEED_HEARTBEAT_MS * 0.8
 const SILENT_BEATS_MAX = 3
 /** Frames of a member that cost the CA work (all but acknowledgements), a heartbeat. */
@@ -65,7 +69,7 @@ export function openFeed(options: FeedOptions): Feed {
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
-    maxPayload: FROM_MEMBER_MAX_BYTES,
+    maxPayload: FEED_MEMBER_FRAME_MAX_BYTES,
     perMessageDeflate: false,
     handleProtocols: (offered) => (offered.has(FEED_PROTOCOL) ? FEED_PROTOCOL : false),
   })
@@ -141,6 +145,7 @@ function connect(options: FeedOptions, ws: WebSocket, { member, source, greeted 
       told: null,
       endpoints: '',
       budget: REQUESTS_A_BEAT,
+      returns: 0,
     },
     silent: 0,
     tail: Promise.resolve(),

@@ -28,6 +28,7 @@ import { type KeyStore, openKeyStore } from './keys/key-store.js'
 import { type CaMetrics, openCaMetrics } from './metrics.js'
 import { formatPlace } from './place.js'
 import { plainRoutes, publishedRoutes } from './published.js'
+import { openRecovery, type Recovery } from './recovery/recovery.js'
 import { openRegistry, type Registry } from './registry.js'
 import { openRenewalLimits } from './renewal/limits.js'
 import { openNonces } from './renewal/nonces.js'
@@ -35,7 +36,7 @@ import { openRotator, type Rotator } from './rotation/rotator.js'
 import { openServedDoor } from './served-door.js'
 import type { CaStore, Certificate } from './store/model.js'
 import { openCaStore } from './store.js'
-import { openTryLimit } from './try-limit.js'
+import { openTryLimit, type TryLimit } from './try-limit.js'
 import { type CaWorld, openCaWorld } from './world.js'
 
 export interface CaOptions {
@@ -98,6 +99,7 @@ interface State {
   readonly world: CaWorld
   readonly registry: Registry
   readonly audit: CaAudit
+  readonly recovery: Recovery
   readonly feed: Feed
   readonly crls: CrlPublisher
   readonly metrics: CaMetrics
@@ -109,7 +111,7 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
   const { store, hierarchy, audit, feed, crls, metrics } = state
   const published = { store, hierarchy, crls, now: () => clock.now() }
 
-  let port = options.port
+  let { port } = options
   const address = async (): Promise<string> => formatPlace((await store.mesh()).address, port)
   const authority = openAuthority({
     ...state,
@@ -119,13 +121,9 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     address,
     issued: metrics.issued,
     cloned: metrics.cloned,
+    checkMayIssue: () => state.recovery.checkMayIssue(),
   })
-  const limit = openTryLimit({
-    ...ENROL_LIMIT,
-    clock,
-    refusal: () => new MeshError('JOIN_TOKEN_TRIES', 'too many enrolments from this address failed'),
-  })
-  const renewals = openRenewalLimits(clock)
+  const [limit, renewals] = [openEnrolLimit(clock), openRenewalLimits(clock)]
   // before the door opens: no acknowledgement may be missed
   const rotator = openRotator({ ...state, followAtDoor: () => door.renew(), clock, log })
   const byKey = { store, nonces: openNonces(clock), trustDomain: hierarchy.trustDomain }
@@ -186,6 +184,13 @@ function refusedAt({ metrics, audit }: State): DoorOptions['refused'] {
   }
 }
 
+const openEnrolLimit = (clock: Clock): TryLimit =>
+  openTryLimit({
+    ...ENROL_LIMIT,
+    clock,
+    refusal: () => new MeshError('JOIN_TOKEN_TRIES', 'too many enrolments from this address failed'),
+  })
+
 /** What the CA knows and the loops around it; nothing listens yet. */
 async function openState(options: CaOptions, closers: Closers): Promise<State> {
   const { home, passphrase, dev, clock, log } = options
@@ -208,12 +213,14 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   closers.add(() => audit.close())
   const registry = openRegistry({ store, audit, world, acknowledgements, clock, log, dev })
   const admit = (member: Certificate): Promise<Certificate> => store.admit(member, clock.now())
-  const feed = openFeed({ world, endpoints, acknowledgements, admit, clock, log })
+  const recovery = await openRecovery({ store, world, registry, clock, log })
+  const feed = openFeed({ world, endpoints, acknowledgements, admit, recovery, clock, log })
   closers.add(() => feed.close())
   const crls = await openCrlPublisher({ store, hierarchy, world, clock, log })
   closers.add(() => crls.close())
   const metrics = openCaMetrics({ world, feed, crls, hierarchy })
-  return { dir, store, hierarchy, keys, acknowledgements, world, registry, audit, feed, crls, metrics }
+  const known = { store, hierarchy, keys, world, registry, audit, recovery }
+  return { dir, ...known, acknowledgements, feed, crls, metrics }
 }
 
 function runInBackground(rotator: Rotator, closers: Closers): void {

@@ -12,6 +12,7 @@ import { storeCrls } from './store/crls.js'
 import { storeMembers } from './store/members.js'
 import { MIGRATIONS } from './store/migrations.js'
 import type { CaStore, MeshState, StoredPolicy } from './store/model.js'
+import { storeRecovery } from './store/recovery.js'
 import { storeRotation } from './store/rotation.js'
 import { advanceEpoch, transact } from './store/rows.js'
 import { storeTokens } from './store/tokens.js'
@@ -46,6 +47,7 @@ export function openCaStore(file: string): CaStore {
     ...storeTokens(on),
     ...storeCrls(on),
     ...storeRotation(on),
+    ...storeRecovery(on, mesh.trustDomain),
     ...storeMesh(on, mesh),
     ...storeEndpoints(on),
     ...storeAudit(on, storeOn),

@@ -36,6 +36,7 @@ import {
   type TokenMinted,
 } from '../mesh/wire/admin.js'
 import { type Enrolment, READ_ENROLMENT } from '../mesh/wire/enrolment.js'
+import { READ_RECOVERY, type RecoveryShown } from '../mesh/wire/recovery.js'
 import {
   READ_ROTATION_NOW,
   READ_ROTATION_OPEN,
@@ -68,6 +69,8 @@ export interface AdminClient {
   revoke(request: Revoke): Promise<Revoked>
   pushPolicy(yaml: string): Promise<PolicyShown>
   policy(): Promise<PolicyShown>
+  recovery(): Promise<RecoveryShown>
+  confirmRecovery(disbelieve: AgentName[]): Promise<RecoveryShown>
   can(question: Can): Promise<CanAnswer>
   crls(): Promise<CrlInfo[]>
   /** DER. */
@@ -143,6 +146,9 @@ export function adminClient(home: string): AdminClient {
       }),
     pushPolicy: (yaml) => send('PUT', '/v1/policy', READ_POLICY_SHOWN, { body: { yaml } }),
     policy: () => send('GET', '/v1/policy', READ_POLICY_SHOWN),
+    recovery: () => send('GET', '/v1/recovery', READ_RECOVERY),
+    confirmRecovery: (disbelieve) =>
+      send('POST', '/v1/recovery/confirm', READ_RECOVERY, { body: { disbelieve } }),
     can: (question) => send('POST', '/v1/can', READ_CAN_ANSWER, { body: question }),
     crls: async () => (await send('GET', '/v1/crls', READ_CRLS)).crls,
     crl: (issuer) => {

@@ -13,7 +13,12 @@ import type { Session } from './session.js'
 /** The descriptor on which `up` hands the passphrase to the CA it starts. */
 export const PASSPHRASE_FD = 3
 
-const CREDENTIAL = 'troth-ca-passphrase'
+/** systemd credentials (LoadCredential=): the directory is in the environment, the secret in a file of it. */
+const CREDENTIAL = {
+  issuing: 'troth-ca-passphrase',
+  root: 'troth-root-passphrase',
+  backup: 'troth-backup-passphrase',
+} as const
 
 /**
  * The passphrase that opens the issuing key.
@@ -23,9 +28,8 @@ export async function readPassphrase(session: Session, file: string | undefined)
   if (!existsSync(path.join(session.home, 'ca')))
     throw new MeshError('CONFIG_MISSING', `there is no CA in ${session.home}`)
   if (file !== undefined) return fromFile(path.resolve(session.cwd, file))
-  const credentials = session.env['CREDENTIALS_DIRECTORY']
-  const credential = credentials === undefined ? undefined : readIfThere(path.join(credentials, CREDENTIAL))
-  if (credential !== undefined) return firstLine(credential, CREDENTIAL)
+  const credential = fromCredential(session, 'issuing')
+  if (credential !== undefined) return credential
   const devFile = path.join(session.home, 'ca', 'passphrase')
   if (session.dev && readIfThere(devFile) !== undefined) return fromFile(devFile)
   if (isOnTerminal(session)) return askSecret(session, 'passphrase of the issuing CA', 'once')
@@ -38,12 +42,46 @@ export async function readPassphrase(session: Session, file: string | undefined)
  */
 export async function readRootPassphrase(session: Session, file: string | undefined): Promise<string> {
   if (file !== undefined) return fromFile(path.resolve(session.cwd, file))
+  const credential = fromCredential(session, 'root')
+  if (credential !== undefined) return credential
   const devFile = path.join(session.home, 'ca', 'root-passphrase')
   if (session.dev && readIfThere(devFile) !== undefined) return fromFile(devFile)
   if (isOnTerminal(session)) return askSecret(session, 'passphrase of the root', 'once')
   throw new MeshError('PASSPHRASE_MISSING', 'the passphrase of the root was not given', {
     hint: 'give --root-passphrase-file FILE, or run on a terminal to be asked',
   })
+}
+
+export interface Wanted {
+  readonly of: keyof typeof CREDENTIAL
+  /** Names it to a person. */
+  readonly what: string
+  /** The option that names its file. */
+  readonly option: string
+  readonly file: string | undefined
+  /** `twice` when nothing can check it later. */
+  readonly asked: 'once' | 'twice'
+}
+
+/**
+ * Any other passphrase: from a file, a systemd credential, or a prompt.
+ * @throws MeshError PASSPHRASE_MISSING | CONFIG_MISSING | STATE_PERMISSIONS
+ */
+export async function readOtherPassphrase(session: Session, wanted: Wanted): Promise<string> {
+  const { of, what, option, file, asked } = wanted
+  if (file !== undefined) return fromFile(path.resolve(session.cwd, file))
+  const credential = fromCredential(session, of)
+  if (credential !== undefined) return credential
+  if (isOnTerminal(session)) return askSecret(session, what, asked)
+  throw new MeshError('PASSPHRASE_MISSING', `the ${what} was not given`, {
+    hint: `give ${option} FILE, or run on a terminal to be asked`,
+  })
+}
+
+function fromCredential({ env }: Session, of: keyof typeof CREDENTIAL): string | undefined {
+  const dir = env['CREDENTIALS_DIRECTORY']
+  const text = dir === undefined ? undefined : readIfThere(path.join(dir, CREDENTIAL[of]))
+  return text === undefined ? undefined : firstLine(text, CREDENTIAL[of])
 }
 
 /** What the parent wrote into the pipe it gave us. @throws MeshError PASSPHRASE_MISSING */
@@ -63,17 +101,23 @@ export interface NewPassphrases {
 export async function readNewPassphrases(
   session: Session,
   files: { root: string | undefined; issuing: string | undefined },
+  /** Tokens that are to hold a key have their PIN already. */
+  onToken: { root: boolean; issuing: boolean },
 ): Promise<NewPassphrases> {
-  const one = async (file: string | undefined, what: string): Promise<string> => {
+  const one = async (of: 'root' | 'issuing', what: string): Promise<string> => {
+    const file = files[of]
     if (file !== undefined) return fromFile(path.resolve(session.cwd, file))
-    if (session.dev) return randomBytes(32).toString('base64url')
+    const credential = fromCredential(session, of)
+    if (credential !== undefined) return credential
+    if (onToken[of] && isOnTerminal(session)) return askSecret(session, `PIN of its token, ${what}`, 'once')
+    if (session.dev && !onToken[of]) return randomBytes(32).toString('base64url')
     if (isOnTerminal(session)) return askSecret(session, what, 'twice')
     throw new MeshError('PASSPHRASE_MISSING', `the ${what} was not given`, {
       hint: 'give --root-passphrase-file FILE and --passphrase-file FILE, or run on a terminal to be asked',
     })
   }
-  const root = await one(files.root, 'passphrase of the root')
-  return { root, issuing: await one(files.issuing, 'passphrase of the issuing CA') }
+  const root = await one('root', 'passphrase of the root')
+  return { root, issuing: await one('issuing', 'passphrase of the issuing CA') }
 }
 
 /**

@@ -42,6 +42,8 @@ const GROUPS: readonly { readonly title: string; readonly beginnings: readonly s
       'ENDPOINT_',
       'ROOT_KEY_',
       'PKCS11_',
+      'BACKUP_',
+      'RESTORE_',
     ],
   },
   { title: 'Judging a peer', beginnings: ['PEER_', 'SELF_', 'FEED_'] },

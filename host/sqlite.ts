@@ -69,6 +69,24 @@ export function openSqliteReader(file: string): Sqlite {
 }
 
 /**
+ * Copies a database, as of one moment, while another process may be writing it (SQLite's online backup).
+ * @param copy must not be there
+ * @throws MeshError LEDGER_MISSING | STATE_UNREADABLE
+ */
+export async function copySqlite(file: string, copy: string): Promise<void> {
+  const db = openSqliteReader(file)
+  try {
+    // all pages in one step: a writer in between would make it begin again, under load for ever
+    await db.backup(copy, { progress: () => 2 ** 31 - 1 })
+    chmodSync(copy, 0o600)
+  } catch (error) {
+    throw openError(file, error)
+  } finally {
+    db.close()
+  }
+}
+
+/**
  * better-sqlite3 12 builds on node::ObjectWrap, which since Node 24.19 aborts the whole process when an object is collected outside of
  * JavaScript (WiseLibs/better-sqlite3#1515). So none is ever collected: a database prepares each SQL text once and keeps the
  * statement, and databases are kept here, closed ones as empty shells. This is the one module-level state of the project; it goes

@@ -276,6 +276,38 @@ export const ERRORS = {
     when: 'the token failed at something it was asked for',
     hint: 'see that it is plugged in and answers its own tool',
   },
+  CA_RESTORED: {
+    status: 503,
+    exit: 4,
+    retryable: true,
+    when: 'the CA was restored from a backup and does not know yet what was revoked since: it issues nothing',
+    hint: 'see who is missing: troth ca recovery; go on without them: troth ca recovery --confirm',
+  },
+  CA_NOT_RESTORED: conflict(
+    'there is nothing to confirm: the CA does not wait for revocations',
+    'see troth ca status',
+  ),
+  BACKUP_EXISTS: config(
+    'the file of a new backup exists already',
+    'name another file; nothing was overwritten',
+  ),
+  BACKUP_DAMAGED: config(
+    'a backup was changed, cut short, or is no backup',
+    'use another copy of it; nothing was restored',
+  ),
+  BACKUP_VERSION: config('a backup was written by another release', 'restore it with that release'),
+  BACKUP_PASSPHRASE_WRONG: config(
+    'the passphrase does not open the backup',
+    'give the passphrase that troth ca backup was given',
+  ),
+  RESTORE_OVER_CA: config(
+    'a backup was to be restored where there is a CA, serving or not',
+    'restore into another home: troth --home DIR ca restore FILE; or move the old CA away yourself',
+  ),
+  ROOT_KEY_ON_TOKEN: config(
+    "the root's key was to be exported, and a token never gives a key away",
+    'unplug the token instead; it is needed for a rotation only',
+  ),
   CA_EXPIRED: config(
     'the root or the issuing CA is at the end of its life',
     'replace it: troth ca rotate issuing, or troth ca rotate root when the root has ended',

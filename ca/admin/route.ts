@@ -9,6 +9,7 @@ import type { Authority } from '../authority.js'
 import type { Feed } from '../feed.js'
 import type { Hierarchy } from '../hierarchy.js'
 import type { PublishedOptions } from '../published.js'
+import type { Recovery } from '../recovery/recovery.js'
 import type { Registry } from '../registry.js'
 import type { Rotator } from '../rotation/rotator.js'
 import type { CaStore } from '../store/model.js'
@@ -21,6 +22,7 @@ export interface AdminOptions {
   readonly registry: Registry
   readonly audit: CaAudit
   readonly authority: Authority
+  readonly recovery: Recovery
   readonly feed: Feed
   readonly rotator: Rotator
   /** True when the root's key is on this host; null when that cannot be seen. */

@@ -4,6 +4,7 @@
 import type { Sqlite } from '../../host/sqlite.js'
 import { MeshError } from '../../mesh/errors.js'
 import type { SpiffeId } from '../../mesh/spiffe-id.js'
+import { adopt } from './claims.js'
 import {
   type CaStore,
   type Certificate,
@@ -149,8 +150,9 @@ function recordRenewal(
 const isRevoked = ({ revoked_at, revoked_for }: CertificateRow): boolean =>
   revoked_at !== null && revoked_for !== 'suspended'
 
-function admit(db: Sqlite, { issuer, serial, pem }: Presented, now: number): Certificate {
-  const row = find(db, serial)
+function admit(db: Sqlite, presented: Presented, now: number): Certificate {
+  const { issuer, serial, pem } = presented
+  const row = find(db, serial) ?? (adopt(db, presented) ? find(db, serial) : undefined)
   if (row?.issuer !== issuer || row.origin === 'server')
     throw new MeshError('PEER_REVOKED', `certificate ${serial} is not known here`)
   // a serial is only a name: who has stolen the issuing key may sign another certificate of that name

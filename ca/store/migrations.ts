@@ -153,4 +153,33 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // the audit in the format of every ledger, append-only; takes over the rows of `actions`
   AUDIT_MIGRATION,
+  // A CA restored from a backup: since when it waits, for whom, and what they say was withdrawn in the lost time.
+  `
+  CREATE TABLE recovery (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    from_generation TEXT NOT NULL,
+    taken_at INTEGER NOT NULL,
+    restored_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    ended_by TEXT
+  ) STRICT;
+
+  CREATE TABLE awaited (
+    instance_id TEXT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
+    returned_at INTEGER
+  ) STRICT;
+
+  CREATE TABLE claims (
+    object TEXT NOT NULL,
+    claimed_by TEXT NOT NULL,
+    id TEXT NOT NULL,
+    issuer TEXT,
+    serial TEXT,
+    expires_at INTEGER,
+    claimed_at INTEGER NOT NULL,
+    in_force_at INTEGER,
+    PRIMARY KEY (object, claimed_by)
+  ) STRICT;
+  `,
 ]

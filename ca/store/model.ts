@@ -140,6 +140,44 @@ export interface Withdrawn {
   readonly serials: readonly RevokedSerial[]
 }
 
+/** Who returns revocations after a restore. */
+export interface Reporter {
+  readonly id: SpiffeId
+  readonly instanceId: string
+}
+
+/** A piece of what a member knows to be withdrawn and a restored CA does not; `last` ends it. */
+export interface Returned {
+  readonly ids: readonly SpiffeId[]
+  readonly serials: readonly RevokedSerial[]
+  readonly last: boolean
+}
+
+/** What members say was withdrawn in the lost time. */
+export interface Claim {
+  readonly id: SpiffeId
+  /** Null: the identity itself. */
+  readonly serial: string | null
+  readonly by: readonly SpiffeId[]
+  readonly inForce: boolean
+}
+
+/** A CA that was restored from a backup. Instants, ms since epoch. */
+export interface RecoveryState {
+  readonly takenAt: number
+  readonly restoredAt: number
+  /** Null: it waits, and issues nothing. */
+  readonly endedAt: number | null
+  /** `members`, or who confirmed. */
+  readonly endedBy: string | null
+  /** The instances that had a living leaf when the backup was taken. */
+  readonly awaited: readonly (Reporter & {
+    readonly returnedAt: number | null
+    readonly isRevoked: boolean
+  })[]
+  readonly claims: readonly Claim[]
+}
+
 export interface CaStore extends RotationStore {
   mesh(): Promise<MeshState>
   setAddress(host: string): Promise<void>
@@ -218,6 +256,30 @@ export interface CaStore extends RotationStore {
   /** The sequence of the trust bundle with this content: the last one, or a higher one when the content is another. */
   bundleSequence(content: string, now: number): Promise<number>
 
+  /**
+   * Makes of a copied database one of its own: a new generation, no tokens, no endpoints, and a wait for these instances.
+   * @param takenAt when the copy was made
+   */
+  beginRecovery(takenAt: number, awaited: readonly Reporter[], now: number): Promise<void>
+  /** Undefined when it never was restored. */
+  recovery(): Promise<RecoveryState | undefined>
+  /**
+   * Takes what a member knows. Only what this CA could have withdrawn is kept; what more than half of the awaited agents say comes
+   * into force.
+   * @returns `claims`: what this agent had not said before
+   * @throws MeshError CA_NOT_RESTORED | WIRE_TOO_LARGE
+   */
+  returnRevocations(
+    reporter: Reporter,
+    told: Returned,
+    now: number,
+  ): Promise<{ revoked: Revoked | null; ended: boolean; claims: readonly string[] }>
+  /**
+   * Ends the waiting: what was claimed comes into force, but for what only the disbelieved said.
+   * @throws MeshError CA_NOT_RESTORED
+   */
+  endRecovery(how: { by: string; disbelieved: readonly SpiffeId[] }, now: number): Promise<Revoked | null>
+
   policy(): Promise<StoredPolicy | undefined>
   pushPolicy(yaml: string, at: number): Promise<{ version: number; position: Position }>
 
@@ -245,11 +307,10 @@ export interface CaStore extends RotationStore {
 export type RevocationScope = 'lineage' | 'only'
 
 /** A certificate as somebody showed it. */
-export interface Presented {
-  readonly issuer: string
-  readonly serial: string
-  readonly pem: string
-}
+export type Presented = Pick<
+  NewCertificate,
+  'issuer' | 'serial' | 'id' | 'instanceId' | 'publicKeyHash' | 'notBefore' | 'notAfter' | 'pem'
+>
 
 export interface NewToken extends MemberKey {
   /** SHA-256 of the secret, lower-case hex. */

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import type { Sqlite } from '../../host/sqlite.js'
 import { MeshError } from '../../mesh/errors.js'
 import type { SpiffeId } from '../../mesh/spiffe-id.js'
+import { foreignSerials } from './claims.js'
 import { liftBan, requireMember } from './members.js'
 import {
   type CaStore,
@@ -19,6 +20,9 @@ import { advanceEpoch, type CertificateRow, type MemberRow, memberOf, revokedOf,
 const SLOW_CLOCK_MS = 300_000
 /** Longer than the key of any expired certificate renews. */
 const RENEWABLE_MS = GRACE_MAX_SECONDS * 1000 + SLOW_CLOCK_MS
+
+/** The longest life of a leaf. */
+const LEAF_MAX_MS = 7 * 86_400_000 + SLOW_CLOCK_MS
 
 type Withdrawals = Pick<
   CaStore,
@@ -87,7 +91,8 @@ interface Withdrawal {
   readonly now: number
 }
 
-function revoke(db: Sqlite, { id, registration }: MemberRow, withdrawal: Withdrawal): Revoked {
+/** Revokes for good. Inside a transaction only. */
+export function revoke(db: Sqlite, { id, registration }: MemberRow, withdrawal: Withdrawal): Revoked {
   db.prepare(`UPDATE members SET state = 'revoked', suspended_at = NULL WHERE id = ?`).run(id)
   db.prepare('UPDATE tokens SET cancelled_at = ? WHERE registration = ? AND redeemed_at IS NULL').run(
     withdrawal.now,
@@ -175,11 +180,16 @@ function withdrawn(db: Sqlite, now: number): Awaited<ReturnType<CaStore['withdra
   const ids = db
     .prepare(
       `SELECT r.id AS id FROM revoked_ids r WHERE EXISTS (SELECT 1 FROM members m WHERE m.id = r.id)
-         OR EXISTS (SELECT 1 FROM certificates c WHERE c.id = r.id AND c.not_after > ?) ORDER BY r.id`,
+         OR EXISTS (SELECT 1 FROM certificates c WHERE c.id = r.id AND c.not_after > ?)
+         OR EXISTS (SELECT 1 FROM claims l WHERE l.object = r.id AND l.in_force_at > ?) ORDER BY r.id`,
     )
-    .all(alive) as { id: SpiffeId }[]
+    .all(alive, now - LEAF_MAX_MS) as { id: SpiffeId }[]
   const rows = db
     .prepare('SELECT * FROM certificates WHERE revoked_at IS NOT NULL AND not_after > ? ORDER BY serial')
     .all(alive) as CertificateRow[]
-  return { position, ids: ids.map(({ id }) => id), serials: rows.map(revokedOf) }
+  return {
+    position,
+    ids: ids.map(({ id }) => id),
+    serials: [...rows.map(revokedOf), ...foreignSerials(db, alive)],
+  }
 }

@@ -3,8 +3,12 @@
 import { Command } from 'commander'
 import { type DefineCommand, withExamples } from '../command.js'
 import { addressCommand } from './ca/address.js'
+import { backupCommand } from './ca/backup.js'
 import { bundleCommand } from './ca/bundle.js'
 import { crlCommand } from './ca/crl.js'
+import { recoveryCommand } from './ca/recovery.js'
+import { restoreCommand } from './ca/restore.js'
+import { rootCommand } from './ca/root.js'
 import { rotateCommand } from './ca/rotate.js'
 import { serveCommand } from './ca/serve.js'
 import { statusCommand } from './ca/status.js'
@@ -13,8 +17,12 @@ import { statusCommand } from './ca/status.js'
 const VERBS: readonly DefineCommand[] = [
   serveCommand,
   statusCommand,
-  rotateCommand,
   addressCommand,
+  rotateCommand,
+  rootCommand,
+  backupCommand,
+  restoreCommand,
+  recoveryCommand,
   crlCommand,
   bundleCommand,
 ]

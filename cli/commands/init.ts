@@ -59,10 +59,11 @@ async function init(session: Session, options: Options): Promise<void> {
     if (existsSync(file)) throw new MeshError('CONFIG_EXISTS', `${file} exists already`)
   }
   const tokens = tokensOf(options, session)
-  const passphrases = await readNewPassphrases(session, {
-    root: options.rootPassphraseFile,
-    issuing: options.passphraseFile,
-  })
+  const passphrases = await readNewPassphrases(
+    session,
+    { root: options.rootPassphraseFile, issuing: options.passphraseFile },
+    { root: tokens !== null && tokens.rootToken !== null, issuing: tokens !== null },
+  )
   makePrivateDir(home)
   const { trustDomain, address } = options
   const { initCa } = await import('../../ca/init.js')

@@ -4,11 +4,12 @@
 import { type Clock, openWake } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
 import { isMeshError, MeshError } from '../../mesh/errors.js'
-import type { FromCa, FromMember, Position } from '../../mesh/wire/feed.js'
+import type { FromCa, FromMember, Position, View } from '../../mesh/wire/feed.js'
 import { openBackoff } from '../backoff.js'
 import type { CaTls } from '../identity/ca-client.js'
 import type { Credentials, Identity } from '../identity/credentials.js'
 import { dialFeed, type FeedConnection } from './feed-connection.js'
+import { knownFrames } from './known.js'
 import type { WorldOwner } from './world-holder.js'
 
 export interface Feed {
@@ -182,16 +183,24 @@ function applyFrame(frame: FromCa, talk: Talk, send: (frame: FromMember) => void
   if (cut !== undefined) {
     talk.isAwaited = false
     if (frame.type !== 'heartbeat') send({ type: 'ack', position: frame.position, cut })
+    if (frame.type === 'snapshot' && frame.returns) tellKnown(frame.view, talk, send)
   } else if (!talk.isAwaited) {
     talk.isAwaited = true
     send({ type: 'resync' })
   }
 }
 
+/** The CA was restored from a backup, and asks for what its view does not say. */
+function tellKnown(view: View, { world, log }: Talk, send: (frame: FromMember) => void): void {
+  const frames = knownFrames(world.current().revocations, view)
+  for (const frame of frames) send(frame)
+  log.warn('feed.returned-revocations', { frames: frames.length })
+}
+
 /** Connections cut by the frame; undefined when the world does not stand where the frame needs it. */
 function cutBy(frame: Exclude<FromCa, { type: 'problem' }>, world: WorldOwner): number | undefined {
   if (frame.type === 'heartbeat') return isAt(world, frame.position) ? 0 : undefined
-  if (frame.type === 'snapshot') return world.replace(frame.view, frame.position)
+  if (frame.type === 'snapshot') return world.replace(frame.view, frame.position, frame.returns)
   const applied = world.change(frame.from, frame.position, frame.changes)
   if (applied === 'gap') return undefined
   return applied === 'known' ? 0 : applied.cut

@@ -15,6 +15,7 @@ import {
   firstWorld,
   type Ground,
   keepingBundles,
+  keepingRevocations,
   viewOf,
   type WorldState,
   worldAfter,
@@ -27,10 +28,11 @@ export type Applied = { readonly cut: number } | 'known' | 'gap'
 /** The side of the feed. */
 export interface WorldOwner extends WorldHolder {
   /**
+   * @param returns the CA was restored and asks: what is known to be withdrawn is kept beside what the view says
    * @returns connections cut
    * @throws MeshError WIRE_MALFORMED (also when it would turn time back) | POLICY_MALFORMED | PEER_CERT_MALFORMED | DEV_ROOT
    */
-  replace(view: View, position: Position): number
+  replace(view: View, position: Position, returns: boolean): number
   /** @throws as `replace` */
   change(from: number, position: Position, changes: readonly Change[]): Applied
   /** The CA gave a sign of life. */
@@ -94,11 +96,14 @@ export function holdWorld(holding: HoldingWorld): WorldOwner {
       return isRevoked()
     },
     onChange: (listener) => void listeners.push(listener),
-    replace(view, position) {
-      checkForward(current.world.position, position)
+    replace(view, position, returns) {
+      const at = current.world.position
+      checkForward(at, position)
       const next = keepingBundles(worldOfView(view, position, ground), current)
+      // another generation is a CA restored from a backup: it may have forgotten revocations, and they hold all the same
+      const keeps = returns || (at !== null && at.generation !== position.generation)
       alarmed = false
-      return put(next)
+      return put(keeps ? keepingRevocations(next, current) : next)
     },
     change(from, position, changes) {
       const at = current.world.position

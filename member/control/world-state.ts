@@ -82,6 +82,13 @@ export function keepingBundles(next: WorldState, { world: { bundles } }: WorldSt
   return isSame ? { ...next, world: { ...next.world, bundles } } : next
 }
 
+/** The next world, with all that was withdrawn in the one before. */
+export function keepingRevocations(next: WorldState, { world: { revocations } }: WorldState): WorldState {
+  const { ids, serials, issuers } = revocations
+  const all = withRevoked(next.world.revocations, [...ids], [...serials.values()])
+  return { ...next, world: { ...next.world, revocations: withRevokedIssuers(all, [...issuers]) } }
+}
+
 /** The view again, to be written down. */
 export function viewOf({ world, policy }: WorldState): View {
   return {

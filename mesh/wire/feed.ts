@@ -106,7 +106,11 @@ const change = variant('kind', {
 export type Change = Read<typeof change>
 
 export const READ_FROM_CA = variant('type', {
-  snapshot: record({ position, sentAt: integer(0), view: READ_VIEW }),
+  /**
+   * `returns`: the CA was restored from a backup. The member keeps what it knows to be withdrawn and the view does not say, and sends it
+   * back in `known` frames.
+   */
+  snapshot: record({ position, sentAt: integer(0), view: READ_VIEW, returns: withDefault(flag, false) }),
   /** `from` is the epoch it follows; a member that stands elsewhere asks for a snapshot. */
   delta: record({ from: integer(0), position, sentAt: integer(0), changes: listOf(change, 1000) }),
   heartbeat: record({ position, sentAt: integer(0) }),
@@ -114,6 +118,13 @@ export const READ_FROM_CA = variant('type', {
   problem: record({ code: text(64), detail: text(4096) }),
 })
 export type FromCa = Read<typeof READ_FROM_CA>
+
+/** Entries of one `known` frame; their bytes are bounded by the frame as well. */
+export const KNOWN_MAX = 500
+/** Bytes of any frame of a member. */
+export const FEED_MEMBER_FRAME_MAX_BYTES = 64 * 1024
+/** `known` frames on one connection. */
+export const KNOWN_FRAMES_MAX = 200
 
 export const READ_FROM_MEMBER = variant('type', {
   hello: record({ position: nullable(position), capabilities: listOf(text(64), 64) }),
@@ -123,6 +134,12 @@ export const READ_FROM_MEMBER = variant('type', {
   /** `host` null: the address the CA sees this connection come from. */
   advertise: record({ host: nullable(text(255)), port: integer(1, 65_535) }),
   withdraw: record({}),
+  /** What the member knows to be withdrawn beyond the view of a snapshot with `returns`, in pieces; `last` ends it. */
+  known: record({
+    ids: listOf(word(parseSpiffeId), KNOWN_MAX),
+    serials: listOf(revokedSerial, KNOWN_MAX),
+    last: flag,
+  }),
 })
 export type FromMember = Read<typeof READ_FROM_MEMBER>
 
@@ -130,7 +147,7 @@ export type FromMember = Read<typeof READ_FROM_MEMBER>
 const READ_ENVELOPE = record({ type: text(64), critical: withDefault(flag, false) })
 
 const FROM_CA_TYPES = new Set(['snapshot', 'delta', 'heartbeat', 'problem'])
-const FROM_MEMBER_TYPES = new Set(['hello', 'ack', 'resync', 'advertise', 'withdraw'])
+const FROM_MEMBER_TYPES = new Set(['hello', 'ack', 'resync', 'advertise', 'withdraw', 'known'])
 
 /**
  * Reads a frame of the CA.

@@ -88,7 +88,7 @@ const GENERATION = randomUUID()
 /** Puts the view in force, as the epoch after the last one. @returns connections cut */
 export function show(world: WorldOwner, view: View): number {
   const epoch = (world.current().position?.epoch ?? 0) + 1
-  return world.replace(view, { generation: GENERATION, epoch })
+  return world.replace(view, { generation: GENERATION, epoch }, false)
 }
 
 /** Where a collector named `main` is reached. */

@@ -89,21 +89,23 @@ export interface TestFeed {
   close(): void
 }
 
+/** `there`: a home whose CA was made already, with the port that its members know. */
 export async function startCa(
-  options: { clock?: Clock; leafTtlMs?: number; dev?: boolean } = {},
+  options: { clock?: Clock; leafTtlMs?: number; dev?: boolean; there?: { home: string; port: number } } = {},
 ): Promise<TestCa> {
-  const { clock = systemClock, leafTtlMs = 86_400_000, dev = true } = options
-  const home = mkdtempSync(path.join(tmpdir(), 'tca-'))
+  const { clock = systemClock, leafTtlMs = 86_400_000, dev = true, there } = options
+  const home = there?.home ?? mkdtempSync(path.join(tmpdir(), 'tca-'))
   const log = memoryLog()
-  await initCa({
-    home,
-    trustDomain: TRUST_DOMAIN,
-    address: '127.0.0.1',
-    dev,
-    passphrases: PASSPHRASES,
-    tokens: null,
-    clock,
-  })
+  if (there === undefined)
+    await initCa({
+      home,
+      trustDomain: TRUST_DOMAIN,
+      address: '127.0.0.1',
+      dev,
+      passphrases: PASSPHRASES,
+      tokens: null,
+      clock,
+    })
   const serve = (port: number): Promise<RunningCa> =>
     serveCa({
       home,
@@ -117,7 +119,7 @@ export async function startCa(
       log,
       lifecycle: openLifecycle(),
     })
-  let running = await serve(0)
+  let running = await serve(there?.port ?? 0)
   const admin = (method: string, where: string, body?: unknown): Promise<Reply> =>
     exchange(httpRequest({ socketPath: running.adminSocket, method, path: where, agent: false }), body)
   const enrolLocal = async (name: string, kind: NamedKind): Promise<TestMember> => {
