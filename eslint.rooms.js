@@ -87,6 +87,7 @@ export const ROOMS = [
       'sidecar/main.ts',
       'collector/main.ts',
       'member/identity/csr.ts',
+      'member/operator.ts',
       'member/state-dir.ts',
     ],
     packages: ['commander'],

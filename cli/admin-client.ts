@@ -1,9 +1,10 @@
-// Talks to the CA of this home over its Unix socket: the admin wire's messages, one function a path. Whoever may open the
-// socket is the CA's own OS user.
+// Talks to the CA, one function a path of the admin wire: over the Unix socket of this home (whoever may open it is the CA's own OS
+// user), or over mutual TLS as an operator who is enrolled here.
 
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { type JsonRequest, requestBytes, requestJson } from '../host/http-client.js'
+import { type DocumentRequest, type JsonRequest, requestBytes, requestJson } from '../host/http-client.js'
+import type { Operator } from '../member/operator.js'
 import { isMeshError, MeshError } from '../mesh/errors.js'
 import type { Reader } from '../mesh/parse.js'
 import type { AgentName, NamedKind } from '../mesh/spiffe-id.js'
@@ -46,6 +47,7 @@ import {
   type Signed,
 } from '../mesh/wire/rotation.js'
 import { BUNDLE_PATH } from '../mesh/wire/spiffe-bundle.js'
+import { logOf, type Session } from './session.js'
 
 export const adminSocketOf = (home: string): string => path.join(home, 'ca', 'admin.sock')
 
@@ -90,29 +92,86 @@ export interface Named {
 
 const TIMEOUT_MS = 10_000
 
-/** A client of the CA in this home; nothing is opened until a message is sent. Each message: MeshError CA_ADMIN_UNREACHABLE or the CA's own code. */
-export function adminClient(home: string): AdminClient {
+/** One way to the admin wire. */
+interface Wire {
+  ask<T>(request: JsonRequest<T>): Promise<T>
+  /** A document as it is. */
+  read(request: DocumentRequest): Promise<Buffer>
+}
+
+/**
+ * A client of the CA that this home administers: its own, over the socket; else as its operator, of several the one that `--as` names.
+ * Nothing is opened until a message is sent. Each message: MeshError CA_ADMIN_UNREACHABLE | CA_UNREACHABLE | OPERATOR_AMBIGUOUS |
+ * NOT_ENROLLED | SELF_EXPIRED, or the CA's own code.
+ */
+export function adminClient(session: Session): AdminClient {
+  const { home } = session
+  if (session.as === null && existsSync(path.join(home, 'ca'))) return localAdminClient(home)
+  let opened: Promise<Operator> | undefined
+  const operator = (): Promise<Operator> => {
+    opened ??= openOperatorOf(session)
+    return opened
+  }
+  return clientOf(home, {
+    ask: async (request) => (await operator()).ask(request),
+    read: async (request) => (await operator()).read(request),
+  })
+}
+
+/** A client of the CA in this home, over its socket. */
+export function localAdminClient(home: string): AdminClient {
+  return clientOf(home, localWire(home))
+}
+
+function localWire(home: string): Wire {
   const socketPath = adminSocketOf(home)
-  const send = async <T>(
+  const check = (): void => {
+    if (!existsSync(socketPath)) throw new MeshError('CA_ADMIN_UNREACHABLE', `no CA runs in ${home}`)
+  }
+  return {
+    ask: async (request) => {
+      check()
+      return await requestJson({ socketPath }, request)
+    },
+    read: async (request) => {
+      check()
+      return await requestBytes({ socketPath }, request)
+    },
+  }
+}
+
+async function openOperatorOf(session: Session): Promise<Operator> {
+  const { home, dev, clock } = session
+  // loaded when needed: on the CA's own host nothing of a member is
+  const { openOperator, operatorsOf } = await import('../member/operator.js')
+  const enrolled = operatorsOf(home)
+  const [only, ...others] = session.as === null ? enrolled : [session.as]
+  if (only === undefined)
+    throw new MeshError('CA_ADMIN_UNREACHABLE', `no CA runs in ${home}, and no operator is enrolled there`, {
+      hint: "on the CA's host: troth token NAME --kind operator --line, then paste what it prints here",
+    })
+  if (others.length > 0)
+    throw new MeshError('OPERATOR_AMBIGUOUS', `operators ${enrolled.join(', ')} are enrolled in ${home}`)
+  return openOperator({ home, name: only, dev, clock, log: logOf(session, 'warn') })
+}
+
+function clientOf(home: string, wire: Wire): AdminClient {
+  const socketPath = adminSocketOf(home)
+  const send = <T>(
     method: JsonRequest<T>['method'],
     target: string,
     read: Reader<T>,
     { body, timeoutMs = TIMEOUT_MS }: { body?: unknown; timeoutMs?: number } = {},
-  ): Promise<T> => {
-    if (!existsSync(socketPath)) throw new MeshError('CA_ADMIN_UNREACHABLE', `no CA runs in ${home}`)
-    return requestJson(
-      { socketPath },
-      {
-        method,
-        path: target,
-        read,
-        what: 'CA admin',
-        timeoutMs,
-        unreachable: 'CA_ADMIN_UNREACHABLE',
-        ...(body === undefined ? {} : { body }),
-      },
-    )
-  }
+  ): Promise<T> =>
+    wire.ask({
+      method,
+      path: target,
+      read,
+      what: 'CA admin',
+      timeoutMs,
+      unreachable: 'CA_ADMIN_UNREACHABLE',
+      ...(body === undefined ? {} : { body }),
+    })
   const of = ({ kind, name }: Named): string => `${name}?kind=${kind}`
 
   return {
@@ -153,7 +212,7 @@ export function adminClient(home: string): AdminClient {
     crls: async () => (await send('GET', '/v1/crls', READ_CRLS)).crls,
     crl: (issuer) => {
       const wanted = { path: `/crl/${issuer}.crl`, what: 'CA admin', timeoutMs: TIMEOUT_MS }
-      return requestBytes({ socketPath }, { ...wanted, unreachable: 'CA_ADMIN_UNREACHABLE' })
+      return wire.read({ ...wanted, unreachable: 'CA_ADMIN_UNREACHABLE' })
     },
     bundle: () => send('GET', BUNDLE_PATH, READ_BUNDLE),
     rotate: (wanted) => send('POST', '/v1/rotation', READ_ROTATION_OPEN, { body: wanted }),
@@ -165,7 +224,7 @@ export function adminClient(home: string): AdminClient {
 
 /** The client when a CA answers in this home, else null. */
 export async function adminClientIfUp(home: string): Promise<AdminClient | null> {
-  const client = adminClient(home)
+  const client = localAdminClient(home)
   try {
     await client.status()
     return client

@@ -8,7 +8,7 @@ import { isMeshError, MeshError } from '../mesh/errors.js'
 import { readJson, record, text } from '../mesh/parse.js'
 import type { AgentName, NamedKind } from '../mesh/spiffe-id.js'
 import { parseJoinToken } from '../mesh/wire/enrolment.js'
-import { type AdminClient, adminClientIfUp } from './admin-client.js'
+import { type AdminClient, adminClientIfUp, type Named } from './admin-client.js'
 import { readGiven } from './given-file.js'
 import type { Session } from './session.js'
 
@@ -58,15 +58,19 @@ export async function findEnrolment(session: Session, enrolling: Enrolling): Pro
   )
 }
 
-/** Registers an agent that the CA does not know yet, after saying so. */
-export async function registerUnknown({ out }: Session, admin: AdminClient, name: AgentName): Promise<void> {
+/** Registers a name that the CA does not know yet, after saying so. */
+export async function registerUnknown(
+  { out }: Session,
+  admin: AdminClient,
+  { kind, name }: Named,
+): Promise<void> {
   try {
-    await admin.agent({ kind: 'agent', name })
+    await admin.agent({ kind, name })
   } catch (error) {
     if (!isMeshError(error, 'AGENT_UNKNOWN')) throw error
-    out.say(`registering agent ${name}`)
+    out.say(`registering ${kind} ${name}`)
     await admin.addAgent({
-      kind: 'agent',
+      kind,
       name,
       ttlSeconds: null,
       address: null,

@@ -1,6 +1,7 @@
 // The command line as a whole: global options and the list of commands. commander only parses; what it refuses is told by exit.ts.
 
 import { Command } from 'commander'
+import { parseAgentName } from '../mesh/spiffe-id.js'
 import type { CommandContext, DefineCommand } from './command.js'
 import { agentCommand } from './commands/agent.js'
 import { auditCommand } from './commands/audit.js'
@@ -10,6 +11,7 @@ import { certCommand } from './commands/cert.js'
 import { collectorCommand } from './commands/collector.js'
 import { demoCommand } from './commands/demo.js'
 import { initCommand } from './commands/init.js'
+import { operatorCommand } from './commands/operator.js'
 import { policyCommand } from './commands/policy.js'
 import { revokeCommand } from './commands/revoke.js'
 import { runCommand } from './commands/run.js'
@@ -29,6 +31,7 @@ const COMMANDS: readonly DefineCommand[] = [
   sidecarCommand,
   tokenCommand,
   agentCommand,
+  operatorCommand,
   policyCommand,
   canCommand,
   whyCommand,
@@ -75,6 +78,7 @@ export function buildProgram(shell: Shell, version: string, exitWith: (code: num
     .version(version, '--version')
     .option('--home <dir>', "this host's state (default: $TROTH_HOME, else ~/.troth)")
     .option('--json', 'machine-readable output: lists one object a line, errors as problem objects')
+    .option('--as <operator>', 'administer as this operator of this home', parseAgentName)
     .option('--dev', 'accept a development root and its unattended passphrase')
   const context: CommandContext = {
     session: () => openSession(shell, program.opts<GlobalOptions>(), exitWith),

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream'
 import type { Clock } from '../host/clock.js'
 import { type Config, readConfig } from '../host/config.js'
 import { type Level, type Log, openLog } from '../host/log.js'
+import type { AgentName } from '../mesh/spiffe-id.js'
 import { type Calling, commandOf } from './exit.js'
 import type { Output } from './output.js'
 
@@ -27,6 +28,7 @@ export interface GlobalOptions {
   readonly home?: string
   readonly json?: boolean
   readonly dev?: boolean
+  readonly as?: AgentName
 }
 
 export interface Session extends Shell {
@@ -34,6 +36,8 @@ export interface Session extends Shell {
   readonly home: string
   readonly calling: Calling
   readonly json: boolean
+  /** The operator to administer as, whatever else is in this home; null: not named. */
+  readonly as: AgentName | null
   /** --dev, or `dev: true` in this home's config.yaml. */
   readonly dev: boolean
   readonly config: Config
@@ -53,6 +57,7 @@ export function openSession(shell: Shell, options: GlobalOptions, exitWith: (cod
     home,
     calling: callingOf(shell, options),
     json: options.json === true,
+    as: options.as ?? null,
     dev,
     config,
     globalArgs: ['--home', home, ...(dev ? ['--dev'] : [])],

@@ -31,6 +31,7 @@ const GROUPS: readonly { readonly title: string; readonly beginnings: readonly s
       'JOIN_TOKEN_',
       'CA_',
       'ADMIN_',
+      'OPERATOR_',
       'CLOCK_SKEW',
       'CSR_',
       'ISSUE_',

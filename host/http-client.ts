@@ -36,14 +36,13 @@ export async function requestJson<T>(target: Target, request: JsonRequest<T>): P
 }
 
 /** The bytes of a document, as they are. @throws MeshError `unreachable`, WIRE_TOO_LARGE, or the code that the server answered */
-export async function requestBytes(
-  target: Target,
-  request: Omit<Exchange, 'method' | 'body'>,
-): Promise<Buffer> {
+export async function requestBytes(target: Target, request: DocumentRequest): Promise<Buffer> {
   const { status, body } = await exchange(target, { ...request, method: 'GET' })
   if (status !== 200) throw errorOfProblem(body)
   return body
 }
+
+export type DocumentRequest = Omit<Exchange, 'method' | 'body'>
 
 type Exchange = Omit<JsonRequest<never>, 'read'>
 

@@ -207,6 +207,10 @@ export const ERRORS = {
     'no CA runs in this home',
     'start it: troth up, or name its home with --home',
   ),
+  OPERATOR_AMBIGUOUS: config(
+    'several operators are enrolled in this home, and none was named',
+    'name one: --as NAME',
+  ),
   ADMIN_LOCAL_ONLY: denied(
     "an operator asked over the network for what only the CA's own OS user may do",
     "run it on the CA's host, as the user that runs the CA",

@@ -1,7 +1,7 @@
 // The mesh as a whole: status, address, tokens, same-user enrolment.
 
-import { fingerprintOf } from '../../mesh/trust-bundle.js'
-import { READ_ADDRESS, READ_TOKEN_MINT, type Status } from '../../mesh/wire/admin.js'
+import { bundlePem, fingerprintOf } from '../../mesh/trust-bundle.js'
+import { READ_ADDRESS, READ_TOKEN_MINT, type Roots, type Status } from '../../mesh/wire/admin.js'
 import { READ_ENROL_LOCAL } from '../../mesh/wire/enrolment.js'
 import { rootLabelOf } from '../hierarchy.js'
 import { parseHost } from '../place.js'
@@ -16,6 +16,12 @@ export function meshRoutes(options: AdminOptions): AdminRoute[] {
       path: '/v1/status',
       to: 'operators',
       answer: async () => ({ json: await status(options) }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/roots',
+      to: 'operators',
+      answer: () => ({ json: { rootsPem: bundlePem(options.hierarchy.bundle) } satisfies Roots }),
     },
     {
       method: 'PUT',

@@ -60,7 +60,7 @@ const addCommand = (context: CommandContext): Command =>
         const session = context.session()
         const { kind, ttl = null, grace = null, onClone = null, address = null } = options
         const wanted = { kind, name, ttlSeconds: ttl, graceSeconds: grace, onClone, address }
-        printAgent(session, await adminClient(session.home).addAgent(wanted))
+        printAgent(session, await adminClient(session).addAgent(wanted))
       }),
     context,
     'agent add tickets',
@@ -71,7 +71,7 @@ const listCommand = (context: CommandContext): Command =>
   withExamples(
     new Command('list').description('list who is registered').action(async () => {
       const session = context.session()
-      printAgents(session, await adminClient(session.home).agents())
+      printAgents(session, await adminClient(session).agents())
     }),
     context,
     'agent list',
@@ -86,7 +86,7 @@ const showCommand = (context: CommandContext): Command =>
       .addOption(kindOption())
       .action(async (name: AgentName, { kind }: KindOption) => {
         const session = context.session()
-        printAgent(session, await adminClient(session.home).agent({ kind, name }))
+        printAgent(session, await adminClient(session).agent({ kind, name }))
       }),
     context,
     'agent show tickets',
@@ -103,7 +103,7 @@ const removeCommand = (context: CommandContext): Command =>
       .action(async (name: AgentName, { kind, yes = false }: KindOption & { yes?: boolean }) => {
         const session = context.session()
         await confirm(session, `revoke and forget ${kind} ${name}?`, yes)
-        const removed = await adminClient(session.home).removeAgent({ kind, name })
+        const removed = await adminClient(session).removeAgent({ kind, name })
         if (session.json) session.out.json(removed)
         else session.out.line(`removed ${kind} ${name}: ${removed.serials.length} certificates revoked`)
       }),
@@ -120,7 +120,7 @@ const restoreCommand = (context: CommandContext): Command =>
       .addOption(kindOption())
       .action(async (name: AgentName, { kind }: KindOption) => {
         const session = context.session()
-        printAgent(session, await adminClient(session.home).restoreAgent({ kind, name }))
+        printAgent(session, await adminClient(session).restoreAgent({ kind, name }))
         if (session.json) return
         const other = kind === 'agent' ? '' : ` --kind ${kind}`
         session.out.say(

@@ -27,8 +27,8 @@ async function can(
   session: Session,
   question: { from: string; to: string; method: string; path: string },
 ): Promise<void> {
-  const { out, json, home } = session
-  const answer = await adminClient(home).can(question)
+  const { out, json } = session
+  const answer = await adminClient(session).can(question)
   if (json) out.json(answer)
   else {
     for (const line of explain({ ...answer, caller: question.from, callee: question.to }).split('\n'))

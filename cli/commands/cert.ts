@@ -52,7 +52,7 @@ const listCommand = (context: CommandContext): Command =>
       .argument('[name]', 'only those of this name', parseAgentName)
       .action(async (name: AgentName | undefined) => {
         const session = context.session()
-        list(session, await adminClient(session.home).certs(name ?? null))
+        list(session, await adminClient(session).certs(name ?? null))
       }),
     context,
     'cert list',
@@ -69,7 +69,7 @@ const revokeCommand = (context: CommandContext): Command =>
       .action(async (serial: string, { yes = false, only = false }: { yes?: boolean; only?: boolean }) => {
         const session = context.session()
         await confirm(session, `revoke certificate ${serial}?`, yes)
-        const revoked = await adminClient(session.home).revokeCert(serial, only ? 'only' : 'lineage')
+        const revoked = await adminClient(session).revokeCert(serial, only ? 'only' : 'lineage')
         if (session.json) session.out.json(revoked)
         else for (const each of revoked.serials) session.out.line(`revoked ${each} (epoch ${revoked.epoch})`)
       }),
@@ -79,7 +79,7 @@ const revokeCommand = (context: CommandContext): Command =>
   )
 
 async function issue(session: Session, name: AgentName, given: string): Promise<void> {
-  const { out, json, home, cwd } = session
+  const { out, json, cwd } = session
   const dir = path.resolve(cwd, given)
   const files = {
     key: path.join(dir, 'key.pem'),
@@ -93,8 +93,8 @@ async function issue(session: Session, name: AgentName, given: string): Promise<
       })
   const { makeKeyAndCsr } = await import('../../member/identity/csr.js')
   const { keyPem, csrPem } = await makeKeyAndCsr({ commonName: name, instanceId: randomUUID() })
-  const admin = adminClient(home)
-  await registerUnknown(session, admin, name)
+  const admin = adminClient(session)
+  await registerUnknown(session, admin, { kind: 'agent', name })
   const issued = await admin.issueCert({ name, csrPem })
   makePrivateDir(dir)
   writeSecret(files.key, keyPem)

@@ -66,17 +66,17 @@ function check(session: Session, given: string | undefined): void {
 }
 
 async function push(session: Session, given: string | undefined): Promise<void> {
-  const { out, json, home } = session
+  const { out, json } = session
   const { file, yaml } = readDocument(session, given)
   named(file, () => parsePolicy(yaml))
-  const pushed = await adminClient(home).pushPolicy(yaml)
+  const pushed = await adminClient(session).pushPolicy(yaml)
   if (json) out.json({ version: pushed.version, pushedAt: pushed.pushedAt })
   else out.line(`policy ${pushed.version} is in force (${file})`)
 }
 
 async function show(session: Session): Promise<void> {
-  const { out, json, home } = session
-  const shown = await adminClient(home).policy()
+  const { out, json } = session
+  const shown = await adminClient(session).policy()
   if (json) out.json(shown)
   else {
     out.say(`policy ${shown.version}, pushed ${formatInstant(shown.pushedAt)}`)

@@ -41,10 +41,10 @@ export const revokeCommand: DefineCommand = (context) =>
   )
 
 async function revoke(session: Session, name: AgentName, options: Options): Promise<void> {
-  const { home, out, json } = session
+  const { out, json } = session
   const { kind, reason = 'revoked by operator', wait = false, yes = false } = options
   if (isOnTerminal(session)) await confirm(session, `revoke ${kind} ${name} everywhere?`, yes)
-  const revoked = await adminClient(home).revoke({
+  const revoked = await adminClient(session).revoke({
     kind,
     name,
     serial: null,

@@ -48,7 +48,7 @@ async function run(
   // the agent shares our stderr: only what needs a person, unless more was asked for
   const config = sidecarConfigOf(session, name, { logLevel: 'warn', ...options }, source)
   await tryPorts(config)
-  if (source.admin !== null) await registerUnknown(session, source.admin, name)
+  if (source.admin !== null) await registerUnknown(session, source.admin, { kind: 'agent', name })
   const { startSidecar } = await import('../../sidecar/main.js')
   const sidecar = await startSidecar(config)
   try {

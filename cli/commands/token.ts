@@ -26,8 +26,8 @@ export const tokenCommand: DefineCommand = (context) =>
   )
 
 async function mint(session: Session, name: AgentName, { kind, line }: Options): Promise<void> {
-  const { out, home, clock } = session
-  const minted = await adminClient(home).mintToken({ kind, name })
+  const { out, clock } = session
+  const minted = await adminClient(session).mintToken({ kind, name })
   if (session.json) {
     out.json({ ...minted, kind, name })
     return
@@ -43,6 +43,11 @@ function pasteLine(
   { dev }: Session,
   { kind, name, token }: { kind: NamedKind; name: AgentName; token: string },
 ): string {
-  const program = kind === 'collector' ? `collector serve --name ${name}` : `sidecar --agent ${name}`
+  const programs = {
+    agent: `sidecar --agent ${name}`,
+    collector: `collector serve --name ${name}`,
+    operator: `operator enrol ${name}`,
+  }
+  const program = programs[kind]
   return `troth ${program} --token ${token}${dev ? ' --dev' : ''}`
 }

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import path from 'node:path'
 import { pause } from '../../host/clock.js'
 import { MeshError } from '../../mesh/errors.js'
-import { type AdminClient, adminClient } from '../admin-client.js'
+import { type AdminClient, localAdminClient } from '../admin-client.js'
 import type { Session } from '../session.js'
 import { type DemoProcess, openProcesses, type Processes } from './processes.js'
 
@@ -31,7 +31,7 @@ export function openStage(session: Session, home: string): Stage {
   return {
     session,
     home,
-    admin: adminClient(home),
+    admin: localAdminClient(home),
     processes,
     troth: (name, ...args) => processes.start(name, [script, '--home', home, '--dev', ...args]),
     tell: (verb, what) => (json ? out.json({ step: verb, what }) : out.line(`${verb.padEnd(9)}${what}`)),

@@ -149,12 +149,21 @@ function post(target: Target, path: string, body: unknown): Promise<Enrolment> {
   return send(target, { method: 'POST', path, body, read: READ_ENROLMENT, what })
 }
 
+/** Any request at the member door. @throws MeshError the CA's refusal, CA_UNREACHABLE | CA_IDENTITY_WRONG | WIRE_MALFORMED */
+export function askMemberDoor<T>(
+  peer: CaPeer,
+  identity: Identity,
+  request: Omit<JsonRequest<T>, 'unreachable'>,
+): Promise<T> {
+  return send({ ...memberDoor(peer, identity), agent: false }, request)
+}
+
 async function send<T>(
   target: Target,
-  request: Omit<JsonRequest<T>, 'timeoutMs' | 'unreachable'>,
+  request: Omit<JsonRequest<T>, 'timeoutMs' | 'unreachable'> & { timeoutMs?: number },
 ): Promise<T> {
   try {
-    return await requestJson(target, { ...request, timeoutMs: TIMEOUT_MS, unreachable: 'CA_UNREACHABLE' })
+    return await requestJson(target, { timeoutMs: TIMEOUT_MS, ...request, unreachable: 'CA_UNREACHABLE' })
   } catch (error) {
     throw isMeshError(error, 'CA_UNREACHABLE') && isVerification(error.cause)
       ? refusedByTls(error.cause)

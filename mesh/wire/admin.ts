@@ -1,5 +1,5 @@
 // The CA's admin wire: HTTP over the Unix socket `<home>/ca/admin.sock` (0700 directory; whoever opens it is the CA's own OS
-// user). Paths stand beside their messages; answers are JSON, errors problem+json (problem.ts).
+// user), and over mutual TLS at the CA's member door for leaves of kind operator. Paths stand beside their messages; answers are JSON, errors problem+json (problem.ts).
 
 import {
   flag,
@@ -44,6 +44,10 @@ export const READ_STATUS = record({
 export type Status = Read<typeof READ_STATUS>
 
 const onClone = oneOf('alert', 'suspend')
+
+/** GET /v1/roots: those that are trusted now, one PEM after the other; an operator has no feed that tells. */
+export const READ_ROOTS = record({ rootsPem: lines(262_144) })
+export type Roots = Read<typeof READ_ROOTS>
 
 /** An address set by the operator for an agent's ingress: the only one, besides its own source address, that it may announce. */
 const address = nullable(text(300))

@@ -38,7 +38,7 @@ export const resumeCommand = (context: CommandContext): Command =>
       .addOption(kindOption())
       .action(async (name: AgentName, { kind }: { kind: NamedKind }) => {
         const session = context.session()
-        printAgent(session, await adminClient(session.home).resumeAgent({ kind, name }))
+        printAgent(session, await adminClient(session).resumeAgent({ kind, name }))
         if (session.json) return
         session.out.say(
           'its sidecars that run get new certificates within a minute; the old ones stay refused',
@@ -50,10 +50,10 @@ export const resumeCommand = (context: CommandContext): Command =>
   )
 
 async function suspend(session: Session, name: AgentName, options: SuspendOptions): Promise<void> {
-  const { home, out, json } = session
+  const { out, json } = session
   const { kind, reason = 'suspended by operator', wait = false } = options
   const waitMs = wait ? WAIT_MS : 0
-  const suspended = await adminClient(home).suspendAgent({ kind, name }, { reason, waitMs })
+  const suspended = await adminClient(session).suspendAgent({ kind, name }, { reason, waitMs })
   if (json) {
     out.json(suspended)
     return

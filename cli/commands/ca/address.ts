@@ -22,7 +22,7 @@ export const addressCommand: DefineCommand = (context) =>
 
 async function address(session: Session, value: string | undefined): Promise<void> {
   const { home, out, json } = session
-  const admin = adminClient(home)
+  const admin = adminClient(session)
   const status = value === undefined ? await admin.status() : await admin.setAddress(value)
   if (value !== undefined) {
     const file = path.join(home, 'config.yaml')

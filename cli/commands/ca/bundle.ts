@@ -20,8 +20,9 @@ export const bundleCommand: DefineCommand = (context) =>
     'ca bundle --format spiffe',
   )
 
-async function bundle({ home, out, json }: Session, { format }: Options): Promise<void> {
-  const found = await adminClient(home).bundle()
+async function bundle(session: Session, { format }: Options): Promise<void> {
+  const { out, json } = session
+  const found = await adminClient(session).bundle()
   if (json || format === 'spiffe') {
     out.json(found)
     return

@@ -39,8 +39,8 @@ export const crlCommand: DefineCommand = (context) =>
   )
 
 async function crl(session: Session, options: Options): Promise<void> {
-  const { home, out, json, cwd } = session
-  const admin = adminClient(home)
+  const { out, json, cwd } = session
+  const admin = adminClient(session)
   if (options.der === true && options.out === undefined)
     throw new MeshError('USAGE', 'a list in DER is not for a terminal', { hint: 'add --out FILE' })
   const wanted = await chosen(options, await admin.crls())

@@ -49,13 +49,13 @@ async function show(session: Session, what: string, options: Options): Promise<v
 }
 
 /** @throws MeshError CERT_UNKNOWN | CONFIG_MISSING | PEER_CERT_MALFORMED; USAGE when it is neither a file nor a serial */
-async function find({ home, cwd }: Session, what: string): Promise<Shown[]> {
-  const file = path.resolve(cwd, what)
+async function find(session: Session, what: string): Promise<Shown[]> {
+  const file = path.resolve(session.cwd, what)
   if (existsSync(file) || /[/.]/.test(what)) {
     const pem = readGiven(file, 'name a PEM file, or a serial: troth cert list')
     return splitPem(pem).map((certificate) => ({ certificate, info: null }))
   }
-  const info = await adminClient(home).cert(serialNumber(what))
+  const info = await adminClient(session).cert(serialNumber(what))
   return [{ certificate: new X509Certificate(info.pem), info }]
 }
 
