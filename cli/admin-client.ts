@@ -146,10 +146,7 @@ async function openOperatorOf(session: Session): Promise<Operator> {
   const { openOperator, operatorsOf } = await import('../member/operator.js')
   const enrolled = operatorsOf(home)
   const [only, ...others] = session.as === null ? enrolled : [session.as]
-  if (only === undefined)
-    throw new MeshError('CA_ADMIN_UNREACHABLE', `no CA runs in ${home}, and no operator is enrolled there`, {
-      hint: "on the CA's host: troth token NAME --kind operator --line, then paste what it prints here",
-    })
+  if (only === undefined) throw new MeshError('CA_ADMIN_UNREACHABLE', `no CA runs in ${home}`)
   if (others.length > 0)
     throw new MeshError('OPERATOR_AMBIGUOUS', `operators ${enrolled.join(', ')} are enrolled in ${home}`)
   return openOperator({ home, name: only, dev, clock, log: logOf(session, 'warn') })

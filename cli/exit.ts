@@ -26,7 +26,7 @@ export interface Calling {
 
 /** `troth` followed by one of our commands or an option: never the word in a sentence. */
 const SPELLED =
-  /\btroth (?=(?:init|up|ca|collector|sidecar|run|demo|token|agent|cert|revoke|policy|can|why|audit|help)\b|--)/g
+  /\btroth (?=(?:init|up|ca|collector|sidecar|run|demo|token|agent|cert|revoke|operator|policy|can|why|audit|help)\b|--)/g
 
 /** The text with every `troth COMMAND` as this user would type it. */
 export function spell(text: string, calling: Calling): string {

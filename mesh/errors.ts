@@ -205,7 +205,7 @@ export const ERRORS = {
   CA_UNREACHABLE: unreachable('the CA does not answer', 'start it: troth up'),
   CA_ADMIN_UNREACHABLE: unreachable(
     'no CA runs in this home',
-    'start it: troth up, or name its home with --home',
+    'start it: troth up, or become an operator here: troth operator enrol NAME',
   ),
   OPERATOR_AMBIGUOUS: config(
     'several operators are enrolled in this home, and none was named',

@@ -80,8 +80,8 @@ const removeCommand = (context: CommandContext): Command =>
         else session.out.line(`removed operator ${name}: ${removed.serials.length} certificates revoked`)
       }),
     context,
-    'operator remove ann',
     'operator remove ann --yes',
+    'operator remove ann --yes --json',
   )
 
 async function enrol(session: Session, name: AgentName, token: string | undefined): Promise<void> {

@@ -49,7 +49,7 @@ describe('an error', () => {
     expect(reportOf(error, { called: 'troth', homeGiven: '/tmp/h' }, 'people')).toEqual({
       lines: [
         'error: no CA runs in /tmp/h (CA_ADMIN_UNREACHABLE)',
-        'hint: start it: troth --home /tmp/h up, or name its home with --home',
+        'hint: start it: troth --home /tmp/h up, or become an operator here: troth --home /tmp/h operator enrol NAME',
       ],
       code: 5,
     })

@@ -92,7 +92,7 @@ describe('the command line', () => {
       expect(JSON.parse(stderr)).toMatchObject({
         code: 'CA_ADMIN_UNREACHABLE',
         detail: 'no CA runs in /nonexistent/h',
-        hint: 'start it: npx troth --home /nonexistent/h up, or name its home with --home',
+        hint: 'start it: npx troth --home /nonexistent/h up, or become an operator here: npx troth --home /nonexistent/h operator enrol NAME',
       })
     }
   })
