@@ -20,7 +20,7 @@ export const statusCommand: DefineCommand = (context) =>
   )
 
 async function status({ home, out, json }: Session): Promise<void> {
-  const shown = await adminClient(home).status()
+  const shown = await adminClient(session).status()
   if (json) {
     out.json(shown)
     return
