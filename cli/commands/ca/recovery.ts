@@ -34,7 +34,7 @@ export const recoveryCommand: DefineCommand = (context) =>
   )
 
 async function recovery(session: Session, options: Options): Promise<void> {
-  const admin = adminClient(session.home)
+  const admin = adminClient(session)
   const before = await admin.recovery()
   if (options.confirm !== true) {
     show(session, before)

@@ -19,7 +19,8 @@ export const statusCommand: DefineCommand = (context) =>
     'ca status --json',
   )
 
-async function status({ home, out, json }: Session): Promise<void> {
+async function status(session: Session): Promise<void> {
+  const { out, json } = session
   const shown = await adminClient(session).status()
   if (json) {
     out.json(shown)
