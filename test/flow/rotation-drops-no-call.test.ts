@@ -70,8 +70,8 @@ for (const kind of ['issuing', 'root'] as const) {
       expect(issuing.fingerprint256).not.toBe(before.fingerprint256)
       expect(issuing.checkIssued(root)).toBe(true)
       expect(
-        await until('the bundle', async () =>
-          rootsOf(ca, name).length === 1 ? rootsOf(ca, name) : undefined,
+        await until('the bundle', () =>
+          Promise.resolve(rootsOf(ca, name).length === 1 ? rootsOf(ca, name) : undefined),
         ),
       ).toEqual([root.fingerprint256])
     }
