@@ -54,6 +54,8 @@ beforeAll(async () => {
   await pushPolicy(home, POLICY)
   tickets = await mesh.sidecar('tickets', ['--app', `127.0.0.1:${app.port}`])
   await home.ok('cert', 'issue', 'planner', '--out', at('client'))
+  writeFileSync(at('ann.token'), await home.ok('token', 'ann', '--kind', 'operator'), { mode: 0o600 })
+  await home.ok('operator', 'enrol', 'ann', '--token', `file:${at('ann.token')}`)
   mkdirSync(at('cases'))
   const read = (file: string): string => readFileSync(at(file), 'utf8')
   cases = await writeCases(
@@ -62,6 +64,7 @@ beforeAll(async () => {
     {
       agent: read('agents/tickets/svid.pem'),
       'foreign-client': read('client/cert.pem'),
+      operator: read('operators/ann/svid.pem'),
       collector: read('collector/svid.pem'),
       'ca-server': await chainOfServer(mesh.caPort, at('ca/root.pem')),
     },
