@@ -68,7 +68,8 @@ export function publicDoor(options: PublicDoorOptions): RequestListener {
     answer: async (request) => {
       const { holder, csrPem } = await limited(limit, request, async () => {
         const wanted = await request.body(READ_RENEW_EXPIRED, 'renewal')
-        return { holder: await certificateByKey(byKey, wanted), csrPem: wanted.csrPem }
+        const checkOften = (holder: Certificate): void => checkRenewals(options, holder)
+        return { holder: await certificateByKey(byKey, wanted, checkOften), csrPem: wanted.csrPem }
       })
       return renewFor(options, { request, holder, csrPem })
     },
@@ -92,6 +93,11 @@ async function limited<T>(
   }
 }
 
+/** @throws MeshError RENEW_TOO_OFTEN */
+function checkRenewals({ renewals }: { renewals: RenewalLimits }, holder: Certificate): void {
+  provenAs(holder, () => renewals(holder).check(holder.instanceId))
+}
+
 /** A renewal of the certificate that the caller has proved to hold. */
 async function renewFor(
   { authority, renewals }: { authority: Authority; renewals: RenewalLimits },
@@ -99,7 +105,7 @@ async function renewFor(
 ): Promise<Answer> {
   const { instanceId } = holder
   const limit = renewals(holder)
-  provenAs(holder, () => limit.check(instanceId))
+  checkRenewals({ renewals }, holder)
   try {
     const json = await authority.renew(memberActor(holder, sourceOf(request.raw.socket)), holder, csrPem)
     limit.count(instanceId)

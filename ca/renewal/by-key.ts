@@ -16,11 +16,13 @@ export interface ByKey {
 
 /**
  * The stored certificate whose key has signed exactly this request. The nonce is spent.
+ * @param checkOften throws when this certificate's instance asks too often
  * @throws MeshError RENEW_PROOF_INVALID | RENEW_NONCE_INVALID | RENEW_TOO_OFTEN
  */
 export async function certificateByKey(
   { store, nonces, trustDomain }: ByKey,
   { serial, csrPem, proof }: RenewExpiredRequest,
+  checkOften: (holder: Certificate) => void,
 ): Promise<Certificate> {
   const certificate = await store.findCertificate(serial)
   if (certificate === undefined || certificate.origin === 'server')
@@ -29,7 +31,8 @@ export async function certificateByKey(
   const isForThis =
     claims.ca === caId(trustDomain) && claims.serial === serial && claims.csrHash === csrHashOf(csrPem)
   if (!isForThis) throw new MeshError('RENEW_PROOF_INVALID', `the proof of ${serial} is for something else`)
-  // only now: who holds no key of ours cannot fill the memory of what was spent
+  // only now: who holds no key of ours cannot fill the memory of what was spent, nor can one who does, also after it was revoked
+  checkOften(certificate)
   nonces.spend(claims.nonce)
   return certificate
 }

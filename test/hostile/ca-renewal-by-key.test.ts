@@ -172,4 +172,14 @@ describe('a proof by the key of an expired certificate', () => {
     await wait(60_000)
     expect(codeOf(await renewByKey(ca, member))).toBeUndefined()
   })
+
+  it('spends no nonce of an instance that asks too often: one that is revoked cannot use up the memory for all', async () => {
+    const other = await ca.enrol('tickets')
+    clock.setWall(clock.now() + 25 * HOUR)
+    await ca.admin('POST', '/v1/revocations', { name: 'planner' })
+    for (let tries = 0; tries < 60; tries += 1) await renewByKey(ca, member)
+    const nonce = await nonceOf(ca)
+    expect(codeOf(await renewByKey(ca, member, { claims: { nonce } }))).toBe('RENEW_TOO_OFTEN')
+    expect(codeOf(await renewByKey(ca, other, { claims: { nonce } }))).toBeUndefined()
+  })
 })
