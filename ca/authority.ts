@@ -9,9 +9,11 @@ import { type AgentName, meaningOf, namedId } from '../mesh/spiffe-id.js'
 import { bundlePem, fingerprintOf } from '../mesh/trust-bundle.js'
 import { type Enrolment, formatJoinToken } from '../mesh/wire/enrolment.js'
 import { type Actor, CA_ITSELF, tokenBearer } from './actor.js'
+import type { Admission } from './admission.js'
 import type { CaAudit } from './audit.js'
 import { CSR_OF_MEMBER, type Csr, csrOfForeignClient, parseCsr } from './certificate/csr.js'
 import { memberNames } from './certificate/profile.js'
+import { provenAs } from './door-peer.js'
 import type { Hierarchy } from './hierarchy.js'
 import { issueMemberLeaf } from './issue.js'
 import { checkMayHold, type Registry } from './registry.js'
@@ -53,6 +55,7 @@ export interface AuthorityOptions {
   readonly store: CaStore
   readonly registry: Registry
   readonly audit: CaAudit
+  readonly admission: Admission
   readonly clock: Clock
   readonly log: Log
   readonly leafTtlMs: number
@@ -111,15 +114,16 @@ async function enrol(
   // anything is signed: of any number of replays one gets this far, and a crash after it costs a token, never a second winner.
   const csr = parseCsr(csrPem, CSR_OF_MEMBER)
   const actor = tokenBearer(source)
+  const id = namedId(hierarchy.trustDomain, kind, name)
+  options.admission.check(id, source)
   const member = await store
     .redeemToken({ kind, name, secretHash: hashOfSecret(secret), now: clock.now() })
     .catch(async (error: unknown) => {
       // an unknown token proves nothing about its sender: the door counts it
-      if (!isMeshError(error, 'JOIN_TOKEN_INVALID'))
-        await audit.tokenRefused(actor, namedId(hierarchy.trustDomain, kind, name), error)
+      if (!isMeshError(error, 'JOIN_TOKEN_INVALID')) await audit.tokenRefused(actor, id, error)
       throw error
     })
-  return audit.guard(actor, { what: 'enrol', object: member.id }, () =>
+  return audit.guard(actor, { what: 'enrol', object: id }, () =>
     enrolMember(options, { member, instanceId, csr, origin: 'token', actor }),
   )
 }
@@ -133,6 +137,7 @@ async function enrolLocal(
   options.checkMayIssue()
   const object = namedId(hierarchy.trustDomain, kind, name)
   return audit.guard(actor, { what: 'enrol', object }, async () => {
+    options.admission.check(object, actor.source)
     const csr = parseCsr(csrPem, CSR_OF_MEMBER)
     // a collector is the mesh's own furniture; an agent's name is registered on purpose, so that a slip of the keyboard is not a new agent
     const member =
@@ -152,6 +157,7 @@ async function issueForClient(
   options.checkMayIssue()
   const object = namedId(hierarchy.trustDomain, 'agent', name)
   return audit.guard(actor, { what: 'cert.issue', object }, async () => {
+    options.admission.check(object, actor.source)
     const csr = parseCsr(csrPem, csrOfForeignClient(memberNames(object), []))
     const { member } = await registry.require(actor, { kind: 'agent', name })
     return enrolMember(options, { member, instanceId: randomUUID(), csr, origin: 'issue', actor })
@@ -167,7 +173,7 @@ interface FirstLeaf {
 }
 
 async function enrolMember(options: AuthorityOptions, first: FirstLeaf): Promise<Enrolment> {
-  const { audit, log, issued } = options
+  const { audit, admission, log, issued } = options
   const { member, instanceId, csr, origin, actor } = first
   checkMayHold(member)
   const certificate = await leafFor(options, member, { instanceId, csr, origin })
@@ -177,6 +183,7 @@ async function enrolMember(options: AuthorityOptions, first: FirstLeaf): Promise
     detail: () => certificate.serial,
   }
   await audit.run(actor, attempt, (on) => on.recordEnrolment(certificate, member.registration))
+  admission.count(member.id, actor.source)
   log.info('certificate.issued', { id: member.id, serial: certificate.serial, by: origin, instanceId })
   issued(origin)
   return answer(options, certificate)
@@ -188,8 +195,10 @@ async function renew(
   { current, csrPem }: { current: Certificate; csrPem: string },
 ): Promise<Enrolment> {
   options.checkMayIssue()
-  const { store, registry, audit, clock, log, issued } = options
+  const { store, registry, audit, admission, clock, log, issued } = options
   const attempt = { what: 'renew', object: current.id, detail: ({ serial }: Certificate) => serial }
+  // before it is an action: who asks too often is counted by the door, and gets no row each time
+  provenAs(current, () => admission.check(current.id, actor.source))
   return audit.guard(actor, attempt, async () => {
     const csr = parseCsr(csrPem, CSR_OF_MEMBER)
     const meaning = meaningOf(current.id)
@@ -209,6 +218,7 @@ async function renew(
         if (isMeshError(error, 'CLONE_SUSPECTED')) await onClone(options, member, current)
         throw error
       })
+    admission.count(current.id, actor.source)
     log.info('certificate.renewed', { id: current.id, serial: certificate.serial, parent: current.serial })
     issued('renewal')
     return answer(options, certificate)

@@ -65,8 +65,10 @@ export function provenAs({ id, instanceId, serial }: Certificate, work: () => vo
   try {
     work()
   } catch (error) {
-    const peer = { id, instance: instanceId, serial }
-    throw isMeshError(error) ? new PeerRefused(error.code, error.message, peer) : error
+    if (!isMeshError(error)) throw error
+    const { code, message, hint, retryAfterSeconds } = error
+    const after = retryAfterSeconds === null ? {} : { retryAfterMs: retryAfterSeconds * 1000 }
+    throw new PeerRefused(code, message, { id, instance: instanceId, serial }, { hint, ...after })
   }
 }
 

@@ -84,13 +84,10 @@ async function limited<T>(
   work: (source: string) => Promise<T>,
 ): Promise<T> {
   const source = sourceOf(raw.socket)
-  limit.check(source)
-  try {
-    return await work(source)
-  } catch (error) {
-    limit.count(source)
-    throw error
-  }
+  const forgive = limit.take(source)
+  const done = await work(source)
+  forgive()
+  return done
 }
 
 /** @throws MeshError RENEW_TOO_OFTEN */

@@ -15,6 +15,7 @@ import { type Acknowledgements, openAcknowledgements } from './acknowledgements.
 import type { Actor } from './actor.js'
 import type { AdminOptions } from './admin/route.js'
 import { adminListener, operatorRoutes } from './admin-api.js'
+import { openAdmission } from './admission.js'
 import { type CaAudit, openCaAudit } from './audit.js'
 import { openAuthority } from './authority.js'
 import { type Closers, openClosers } from './closers.js'
@@ -119,6 +120,7 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     log,
     leafTtlMs,
     address,
+    admission: openAdmission(clock),
     issued: metrics.issued,
     cloned: metrics.cloned,
     checkMayIssue: () => state.recovery.checkMayIssue(),
@@ -188,7 +190,8 @@ const openEnrolLimit = (clock: Clock): TryLimit =>
   openTryLimit({
     ...ENROL_LIMIT,
     clock,
-    refusal: () => new MeshError('JOIN_TOKEN_TRIES', 'too many enrolments from this address failed'),
+    refusal: (retryAfterMs) =>
+      new MeshError('JOIN_TOKEN_TRIES', 'too many enrolments from this address failed', { retryAfterMs }),
   })
 
 /** What the CA knows and the loops around it; nothing listens yet. */

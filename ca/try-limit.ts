@@ -9,6 +9,12 @@ export interface TryLimit {
   /** @throws the `refusal` */
   check(who: string): void
   count(who: string): void
+  /**
+   * Counts a try before its outcome is known, so that any number at once is no more than one after the other.
+   * @returns what takes it back
+   * @throws the `refusal`
+   */
+  take(who: string): () => void
 }
 
 export interface TryLimitOptions {
@@ -18,7 +24,8 @@ export interface TryLimitOptions {
   readonly windowMs: number
   /** Sources remembered; beyond it the oldest are forgotten. */
   readonly capacity: number
-  readonly refusal: () => MeshError
+  /** @param retryAfterMs until it is let in again */
+  readonly refusal: (retryAfterMs: number) => MeshError
 }
 
 /** A source is an address (an IPv6 one stands for its /64) or an instance. */
@@ -29,18 +36,32 @@ export function openTryLimit({ clock, max, windowMs, capacity, refusal }: TryLim
     const now = clock.monotonic()
     return known !== undefined && now - known.since < windowMs ? known : { since: now, tries: 0 }
   }
+  const check = (who: string): void => {
+    const { since, tries } = current(sourceOf(who))
+    if (tries >= max) throw refusal(since + windowMs - clock.monotonic())
+  }
+  const count = (who: string): void => {
+    const source = sourceOf(who)
+    const { since, tries } = current(source)
+    // set again, so that the map stays in the order of the last try
+    windows.delete(source)
+    windows.set(source, { since, tries: tries + 1 })
+    const [oldest] = windows.keys()
+    if (windows.size > capacity && oldest !== undefined) windows.delete(oldest)
+  }
   return {
-    check(who) {
-      if (current(sourceOf(who)).tries >= max) throw refusal()
-    },
-    count(who) {
+    check,
+    count,
+    take(who) {
+      check(who)
+      count(who)
       const source = sourceOf(who)
-      const { since, tries } = current(source)
-      // set again, so that the map stays in the order of the last try
-      windows.delete(source)
-      windows.set(source, { since, tries: tries + 1 })
-      const [oldest] = windows.keys()
-      if (windows.size > capacity && oldest !== undefined) windows.delete(oldest)
+      const taken = windows.get(source)?.since
+      return () => {
+        const now = windows.get(source)
+        if (now !== undefined && now.since === taken)
+          windows.set(source, { ...now, tries: Math.max(0, now.tries - 1) })
+      }
     },
   }
 }

@@ -125,7 +125,12 @@ export function sendProblem(response: ServerResponse, error: MeshError): void {
     response.destroy()
     return
   }
-  response.writeHead(problem.status, { 'content-type': PROBLEM_TYPE, 'cache-control': 'no-store' })
+  const { retryAfterSeconds } = error
+  response.writeHead(problem.status, {
+    'content-type': PROBLEM_TYPE,
+    'cache-control': 'no-store',
+    ...(retryAfterSeconds === null ? {} : { 'retry-after': String(retryAfterSeconds) }),
+  })
   response.end(`${JSON.stringify(problem)}\n`)
 }
 

@@ -327,6 +327,13 @@ export const ERRORS = {
     when: 'one instance asked for more than sixty certificates within an hour',
     hint: 'look into its log; if it is not yours any more, troth revoke NAME',
   },
+  ISSUE_TOO_OFTEN: {
+    status: 429,
+    exit: 4,
+    retryable: true,
+    when: 'more certificates were issued to one name or one address within a minute than a mesh needs',
+    hint: 'wait a minute, then try again; see who asks so often: troth audit query --ca',
+  },
   RENEW_SUPERSEDED: denied(
     'the certificate was replaced by a newer one and may not renew again',
     'enrol again: troth token NAME',
@@ -652,6 +659,12 @@ export const ERRORS = {
 
 export type MeshErrorCode = keyof typeof ERRORS
 
+export interface MeshErrorOptions {
+  readonly cause?: unknown
+  readonly hint?: string
+  readonly retryAfterMs?: number
+}
+
 /**
  * An operational failure with a stable code.
  *
@@ -661,12 +674,16 @@ export class MeshError extends Error {
   readonly code: MeshErrorCode
   /** Overrides the table's hint where the site knows the exact command. */
   readonly hint: string
+  /** When the same request may succeed, where that is known; whole seconds, at least one (RFC 9110 §10.2.3). */
+  readonly retryAfterSeconds: number | null
 
-  constructor(code: MeshErrorCode, message: string, options: { cause?: unknown; hint?: string } = {}) {
+  constructor(code: MeshErrorCode, message: string, options: MeshErrorOptions = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })
     this.name = 'MeshError'
     this.code = code
     this.hint = options.hint ?? ERRORS[code].hint
+    this.retryAfterSeconds =
+      options.retryAfterMs === undefined ? null : Math.max(1, Math.ceil(options.retryAfterMs / 1000))
   }
 
   get spec(): ErrorSpec {

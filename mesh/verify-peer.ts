@@ -6,7 +6,7 @@ import type { X509Certificate } from 'node:crypto'
 import type { Party } from './audit-record.js'
 import { type Link, linkOf } from './authorities.js'
 import type { Certificate } from './certificate.js'
-import { MeshError, type MeshErrorCode } from './errors.js'
+import { MeshError, type MeshErrorCode, type MeshErrorOptions } from './errors.js'
 import { covers, type Revocations } from './revocation.js'
 import { type Meaning, meaningOf, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.js'
 import { checkKey, hasBothUsages, keyFingerprintOf, partyOf, readLeafId, type Svid, svidOf } from './svid.js'
@@ -31,8 +31,8 @@ export interface Question {
 export class PeerRefused extends MeshError {
   readonly peer: Party
 
-  constructor(code: MeshErrorCode, message: string, peer: Party) {
-    super(code, message)
+  constructor(code: MeshErrorCode, message: string, peer: Party, options: MeshErrorOptions = {}) {
+    super(code, message, options)
     this.peer = peer
   }
 }

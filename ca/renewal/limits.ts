@@ -23,7 +23,8 @@ export function openRenewalLimits(clock: Clock): RenewalLimits {
       windowMs: HOUR_MS,
       capacity: INSTANCES_MAX,
       clock,
-      refusal: () => new MeshError('RENEW_TOO_OFTEN', 'this instance renews too often'),
+      refusal: (retryAfterMs) =>
+        new MeshError('RENEW_TOO_OFTEN', 'this instance renews too often', { retryAfterMs }),
     })
   const usual = open(MAX_AN_HOUR)
   const brief = open(MAX_AN_HOUR_OF_BRIEF)

@@ -1,7 +1,7 @@
 // RFC 9457 problem details, as every HTTP door of ours answers errors. The cause stays in our own log.
 
 import { ERRORS, MeshError, type MeshErrorCode } from '../errors.js'
-import { lines, nullable, readJson, record, text, withDefault } from '../parse.js'
+import { integer, lines, nullable, readJson, record, text, withDefault } from '../parse.js'
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
@@ -12,6 +12,8 @@ export interface Problem {
   readonly detail: string
   readonly code: MeshErrorCode
   readonly hint: string
+  /** As in the Retry-After header. */
+  readonly retryAfterSeconds?: number
   readonly callId?: string
   /** The scope that the caller lacks. */
   readonly missing?: string
@@ -34,6 +36,7 @@ export function problemOf(error: MeshError, extras: ProblemExtras = {}): Problem
     detail: error.message,
     code: error.code,
     hint: error.hint,
+    ...(error.retryAfterSeconds === null ? {} : { retryAfterSeconds: error.retryAfterSeconds }),
     ...extras,
   }
 }
@@ -42,6 +45,7 @@ const READ_PROBLEM = record({
   code: text(64),
   detail: withDefault(lines(16_384), ''),
   hint: withDefault(nullable(lines(4096)), null),
+  retryAfterSeconds: withDefault(nullable(integer(1, 86_400)), null),
 })
 
 /**
@@ -49,7 +53,10 @@ const READ_PROBLEM = record({
  * @throws MeshError WIRE_MALFORMED when it is no problem of ours
  */
 export function errorOfProblem(body: Uint8Array): MeshError {
-  const { code, detail, hint } = readJson(body, READ_PROBLEM, 'problem')
+  const { code, detail, hint, retryAfterSeconds } = readJson(body, READ_PROBLEM, 'problem')
   const known: MeshErrorCode = Object.hasOwn(ERRORS, code) ? (code as MeshErrorCode) : 'INTERNAL'
-  return new MeshError(known, detail, hint === null ? {} : { hint })
+  return new MeshError(known, detail, {
+    ...(hint === null ? {} : { hint }),
+    ...(retryAfterSeconds === null ? {} : { retryAfterMs: retryAfterSeconds * 1000 }),
+  })
 }

@@ -44,4 +44,23 @@ describe('a join token that is replayed', () => {
       ['JOIN_TOKEN_TRIES', 1],
     ])
   })
+
+  it('by guessing from many connections at once gets no more tries than one after the other', async () => {
+    await using ca = await startCa()
+    await ca.mint('planner')
+    const instanceId = randomUUID()
+    const { csrPem } = await makeKeyAndCsr({ commonName: 'planner', instanceId })
+    const guesses = Array.from({ length: 60 }, (_each, index) =>
+      ca.public('POST', '/v1/enrol', {
+        secret: `guess ${index}`,
+        kind: 'agent',
+        name: 'planner',
+        instanceId,
+        csrPem,
+      }),
+    )
+    const codes = (await Promise.all(guesses)).map(codeOf)
+    expect(codes.filter((code) => code === 'JOIN_TOKEN_INVALID')).toHaveLength(30)
+    expect(codes.filter((code) => code === 'JOIN_TOKEN_TRIES')).toHaveLength(30)
+  })
 })
