@@ -117,6 +117,9 @@ function begin(db: Sqlite, { id, kind, compromised, at }: NewRotation): Rotation
       `INSERT INTO rotation (one, id, kind, compromised, phase, started_at, phase_at)
        VALUES (1, ?, ?, ?, 'prepare', ?, ?)`,
     ).run(id, kind, compromised ? 1 : 0, at, at)
+  } else if (open.phase === 'prepare') {
+    // nobody was told anything yet: the new issuing key serves either kind
+    db.prepare('UPDATE rotation SET kind = ?, compromised = ?').run(kind, compromised ? 1 : 0)
   } else if (open.kind === 'issuing' && kind === 'issuing' && compromised && open.phase !== 'renew') {
     // the theft was found while the key was being replaced anyway
     db.prepare('UPDATE rotation SET compromised = 1').run()

@@ -12,7 +12,7 @@ import { type CommandContext, type DefineCommand, withExamples } from '../../com
 import { formatInstant } from '../../output.js'
 import { readPassphrase, readRootPassphrase } from '../../passphrase.js'
 import { confirm } from '../../prompt.js'
-import { asTyped, logOf, type Session } from '../../session.js'
+import { asTyped, logOf, type Session, stayAlive } from '../../session.js'
 
 interface Options {
   readonly rootPassphraseFile?: string
@@ -75,7 +75,12 @@ async function rotate(session: Session, kind: Kind, options: Options): Promise<v
     const { signForRotation } = await import('../../../ca/rotate.js')
     await admin.deliverSigned(await signForRotation(await rootOf(session, options), toSign))
   }
-  await watch(session, admin, kind, options)
+  const letGo = stayAlive()
+  try {
+    await watch(session, admin, kind, options)
+  } finally {
+    letGo()
+  }
 }
 
 interface Root {
