@@ -1,4 +1,4 @@
-// A file under a passphrase: a header that names the version, a salt, then chunks of AES-256-GCM in which order, end and header are
+// A file under a passphrase: a header that names the version, a salt, a proof of the key, then chunks of AES-256-GCM in which order, end and header are
 // authenticated, so that nothing can be cut, swapped or added. It is written and read in pieces: its size costs no memory.
 // The parameters belong to the version; none is read from the file.
 
@@ -37,7 +37,7 @@ export async function sealFile(
   const key = await derive(passphrase, salt, KEY_BYTES, SCRYPT)
   const descriptor = create(file)
   try {
-    writeAll(descriptor, Buffer.concat([HEADER, salt]))
+    writeAll(descriptor, Buffer.concat([HEADER, salt, proofOf(key)]))
     const sealer = openSealer(key, (bytes) => writeAll(descriptor, bytes))
     await fill(sealer)
     sealer.finish()
@@ -63,7 +63,7 @@ function create(file: string): number {
   }
 }
 
-/** @param write takes the bytes that go into the file after header and salt */
+/** @param write takes the bytes that go into the file after header, salt and proof */
 export function openSealer(key: Buffer, write: (bytes: Buffer) => void): Sealer {
   let pending = Buffer.alloc(0)
   let count = 0
@@ -83,6 +83,13 @@ export function openSealer(key: Buffer, write: (bytes: Buffer) => void): Sealer 
     },
     finish: () => seal(pending, 'end'),
   }
+}
+
+/** Tells a wrong passphrase from a damaged file: a tag over the header, with a nonce that no chunk has. */
+export function proofOf(key: Buffer): Buffer {
+  const cipher = createCipheriv('aes-256-gcm', key, Buffer.alloc(12, 0xff)).setAAD(HEADER)
+  cipher.final()
+  return cipher.getAuthTag()
 }
 
 /** Unique below one key: the salt, and with it the key, is new for every file. */
@@ -117,6 +124,8 @@ export async function unsealFile<T>(
     const next = (bytes: number): Buffer => readUpTo(descriptor, bytes)
     const salt = readHeader(next, file)
     const key = await derive(passphrase, salt, KEY_BYTES, SCRYPT)
+    if (!next(TAG_BYTES).equals(proofOf(key)))
+      throw new MeshError('BACKUP_PASSPHRASE_WRONG', `the passphrase does not open ${file}`)
     return await use(openUnsealer(key, next, file))
   } finally {
     closeSync(descriptor)
@@ -147,7 +156,7 @@ export function readHeader(next: (bytes: number) => Buffer, file: string): Buffe
   return salt
 }
 
-/** @param next the next bytes of the file after header and salt, fewer at its end */
+/** @param next the next bytes of the file after header, salt and proof, fewer at its end */
 export function openUnsealer(key: Buffer, next: (bytes: number) => Buffer, file: string): Unsealer {
   let ahead = next(CHUNK_BYTES + TAG_BYTES)
   let pending = Buffer.alloc(0)
@@ -169,13 +178,7 @@ export function openUnsealer(key: Buffer, next: (bytes: number) => Buffer, file:
     try {
       return Buffer.concat([decipher.update(chunk.subarray(0, -TAG_BYTES)), decipher.final()])
     } catch {
-      // with the first chunk nothing tells a wrong key from a changed byte
-      throw count === 0
-        ? new MeshError(
-            'BACKUP_PASSPHRASE_WRONG',
-            `the passphrase does not open ${file}, or its beginning was changed`,
-          )
-        : damaged()
+      throw damaged()
     }
   }
   const damaged = (): MeshError => new MeshError('BACKUP_DAMAGED', `${file} was changed or cut short`)
