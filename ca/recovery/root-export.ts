@@ -1,6 +1,6 @@
 // Takes the root's key off the machine: the encrypted file is copied, the copy is proved to open, and only then the original goes.
 
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { isMeshError, MeshError } from '../../mesh/errors.js'
 import { openKeyFile } from '../keys/file-keys.js'
@@ -9,8 +9,9 @@ import { readKeyChoice } from '../keys/key-choice.js'
 /** Where the root's key is. `away`: it was exported, or never was here. */
 export type RootKeyPlace = 'here' | 'away' | 'token'
 
-/** @param dir `<home>/ca` */
+/** @param dir `<home>/ca` @throws MeshError CONFIG_MISSING */
 export function rootKeyPlace(dir: string): RootKeyPlace {
+  if (!existsSync(dir)) throw new MeshError('CONFIG_MISSING', `there is no CA in ${path.dirname(dir)}`)
   const choice = readKeyChoice(dir)
   if (choice !== null && choice.rootToken !== null) return 'token'
   return rootKeysIn(dir).length > 0 ? 'here' : 'away'
