@@ -3,12 +3,15 @@
 
 import type { Sqlite } from '../../host/sqlite.js'
 import { MeshError } from '../../mesh/errors.js'
+import type { SpiffeId } from '../../mesh/spiffe-id.js'
 import type { RevokedSerial } from '../../mesh/wire/feed.js'
-import type { Presented } from './model.js'
-import type { MemberRow } from './rows.js'
+import type { CrlEntry, Presented } from './model.js'
+import type { CertificateRow, MemberRow } from './rows.js'
 
 /** Leaves are back-dated by five minutes; instants in them are whole seconds. */
 const BACK_DATED_MS = 300_000 + 1000
+/** In the place of the member that claims: no SPIFFE ID. */
+export const BY_CA = 'ca'
 
 /** Serials in force that this store has no certificate of. */
 export function foreignSerials(db: Sqlite, alive: number): RevokedSerial[] {
@@ -20,6 +23,29 @@ export function foreignSerials(db: Sqlite, alive: number): RevokedSerial[] {
        GROUP BY issuer, serial ORDER BY serial`,
     )
     .all(alive) as RevokedSerial[]
+}
+
+/** Lines of the revocation list of an issuer for those. */
+export function foreignEntries(db: Sqlite, issuer: string, alive: number): CrlEntry[] {
+  return db
+    .prepare(
+      `SELECT serial, MIN(in_force_at) AS "revokedAt", 'revoked' AS "revokedFor", NULL AS "reason" FROM claims
+       WHERE issuer = ? AND in_force_at IS NOT NULL AND serial IS NOT NULL AND expires_at >= ?
+         AND NOT EXISTS (SELECT 1 FROM certificates c WHERE c.serial = claims.serial)
+       GROUP BY serial ORDER BY serial`,
+    )
+    .all(issuer, alive) as CrlEntry[]
+}
+
+/**
+ * Remembers, after a restore, that an identity was withdrawn here: what it got in the lost time cannot be named and is not revived when
+ * it comes back. It is not one of the claims that members make. Inside a transaction only.
+ */
+export function noteWithdrawn(db: Sqlite, id: SpiffeId, now: number): void {
+  db.prepare(
+    `INSERT INTO claims (object, claimed_by, id, claimed_at, in_force_at) SELECT ?, ?, ?, ?, ? FROM recovery
+     WHERE NOT EXISTS (SELECT 1 FROM claims WHERE object = ? AND claimed_by = ?)`,
+  ).run(id, BY_CA, id, now, now, id, BY_CA)
 }
 
 /**
@@ -47,6 +73,14 @@ export function adopt(db: Sqlite, leaf: Presented): boolean {
   if (member === undefined)
     throw new MeshError('AGENT_UNKNOWN', `${id} was registered after the backup was taken`)
   if (member.state === 'revoked') throw new MeshError('PEER_REVOKED', `${id} was revoked`)
+  // its own parent may not be known here: it falls with the newest that is
+  const newest = db
+    .prepare(
+      'SELECT revoked_at FROM certificates WHERE instance_id = ? ORDER BY not_before DESC, issued_at DESC LIMIT 1',
+    )
+    .get(instanceId) as Pick<CertificateRow, 'revoked_at'> | undefined
+  if ((newest?.revoked_at ?? null) !== null)
+    throw new MeshError('PEER_REVOKED', `instance ${instanceId} of ${id} had its certificate revoked`)
   const newer = db
     .prepare('SELECT 1 AS one FROM certificates WHERE instance_id = ? AND (not_before > ? OR id <> ?)')
     .get(instanceId, notBefore, id)

@@ -3,6 +3,7 @@
 // restore from a backup they go on above what had been published since.
 
 import type { Sqlite } from '../../host/sqlite.js'
+import { foreignEntries } from './claims.js'
 import type { CaStore, CrlEntry, StoredCrl } from './model.js'
 import { transact } from './rows.js'
 
@@ -38,14 +39,15 @@ function beginCrl(db: Sqlite, issuer: string, now: number): { number: number; en
   const number = next(last?.number ?? 0, now)
   if (last === undefined) db.prepare('INSERT INTO crls (issuer, number) VALUES (?, ?)').run(issuer, number)
   else db.prepare('UPDATE crls SET number = ? WHERE issuer = ?').run(number, issuer)
-  const entries = db
+  const alive = (last?.publishedAt ?? 0) - SLOW_CLOCK_MS
+  const known = db
     .prepare(
       `SELECT serial, revoked_at AS "revokedAt", revoked_for AS "revokedFor",
          revoked_reason AS "reason" FROM certificates
        WHERE issuer = ? AND revoked_at IS NOT NULL AND not_after >= ? ORDER BY revoked_at, serial`,
     )
-    .all(issuer, (last?.publishedAt ?? 0) - SLOW_CLOCK_MS) as CrlEntry[]
-  return { number, entries }
+    .all(issuer, alive) as CrlEntry[]
+  return { number, entries: [...known, ...foreignEntries(db, issuer, alive)] }
 }
 
 function saveCrl(db: Sqlite, { issuer, number, publishedAt, nextUpdate, der }: StoredCrl): void {

@@ -7,6 +7,7 @@ import type { Sqlite } from '../../host/sqlite.js'
 import { MeshError } from '../../mesh/errors.js'
 import { meaningOf, type SpiffeId, type TrustDomain, trustDomainOf } from '../../mesh/spiffe-id.js'
 import type { RevokedSerial } from '../../mesh/wire/feed.js'
+import { BY_CA } from './claims.js'
 import type { CaStore, Claim, RecoveryState, Reporter, Returned, Revoked } from './model.js'
 import { advanceEpoch, type CertificateRow, type MemberRow, transact } from './rows.js'
 import { revoke } from './withdrawals.js'
@@ -65,7 +66,7 @@ function take(db: Sqlite, telling: Telling): { revoked: Revoked | null; ended: b
   const claims = newClaims(db, reporter, [...idClaims(db, telling), ...serialClaims(db, telling, state)])
   const insert = db.prepare(
     `INSERT INTO claims (object, claimed_by, id, issuer, serial, expires_at, claimed_at, in_force_at)
-     SELECT ?, ?, ?, ?, ?, ?, ?, MIN(in_force_at) FROM claims WHERE object = ?`,
+     SELECT ?, ?, ?, ?, ?, ?, ?, MIN(in_force_at) FROM claims WHERE object = ? AND claimed_by <> '${BY_CA}'`,
   )
   for (const { object, id, issuer, serial, expiresAt } of claims)
     insert.run(object, reporter.id, id, issuer, serial, expiresAt, now, object)
@@ -235,8 +236,11 @@ function readState(db: Sqlite): RecoveryState | undefined {
 
 function readClaims(db: Sqlite): Claim[] {
   const rows = db
-    .prepare('SELECT object, id, serial, claimed_by, in_force_at FROM claims ORDER BY object, claimed_by')
-    .all() as {
+    .prepare(
+      `SELECT object, id, serial, claimed_by, in_force_at FROM claims WHERE claimed_by <> ?
+       ORDER BY object, claimed_by`,
+    )
+    .all(BY_CA) as {
     object: string
     id: SpiffeId
     serial: string | null

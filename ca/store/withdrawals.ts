@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import type { Sqlite } from '../../host/sqlite.js'
 import { MeshError } from '../../mesh/errors.js'
 import type { SpiffeId } from '../../mesh/spiffe-id.js'
-import { foreignSerials } from './claims.js'
+import { foreignSerials, noteWithdrawn } from './claims.js'
 import { liftBan, requireMember } from './members.js'
 import {
   type CaStore,
@@ -105,6 +105,7 @@ export function revoke(db: Sqlite, { id, registration }: MemberRow, withdrawal: 
 function withdrawAll(db: Sqlite, id: SpiffeId, { reason, revokedFor, now }: Withdrawal): Revoked {
   db.prepare('DELETE FROM revoked_ids WHERE id = ?').run(id)
   db.prepare('INSERT INTO revoked_ids (id, reason, revoked_at) VALUES (?, ?, ?)').run(id, reason, now)
+  noteWithdrawn(db, id, now)
   // also those that have expired: within the grace time their keys still renew
   const rows = db
     .prepare(
@@ -150,11 +151,16 @@ function revokeCertificate(
 
 function lineageOf(db: Sqlite, first: CertificateRow): CertificateRow[] {
   const next = db.prepare('SELECT * FROM certificates WHERE parent_serial = ?')
+  // adopted after a restore (claims.ts): a renewal whose parent is not known, but its instance is
+  const adopted = db.prepare(
+    `SELECT * FROM certificates WHERE instance_id = ? AND origin = 'renewal' AND parent_serial IS NULL
+       AND not_before > ? ORDER BY not_before LIMIT 1`,
+  )
   const lineage: CertificateRow[] = []
   let row: CertificateRow | undefined = first
   while (row !== undefined) {
     lineage.push(row)
-    row = next.get(row.serial) as CertificateRow | undefined
+    row = (next.get(row.serial) ?? adopted.get(row.instance_id, row.not_before)) as CertificateRow | undefined
   }
   return lineage
 }

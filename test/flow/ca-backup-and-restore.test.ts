@@ -256,6 +256,11 @@ describe('a restored CA', () => {
     feed.send({ type: 'hello', position: null, capabilities: [] })
     expect((await feed.next('snapshot')).view.revokedSerials).toMatchObject([{ serial: stolen.serial }])
     feed.close()
+    // outsiders are told too
+    await until(async () => {
+      const list = await fetch(`http://127.0.0.1:${ca.running.port}/crl/issuing.crl`)
+      return Buffer.from(await list.arrayBuffer()).includes(Buffer.from(stolen.serial, 'hex'))
+    })
   })
 })
 
