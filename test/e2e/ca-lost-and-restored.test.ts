@@ -67,6 +67,7 @@ it('goes on after the CA was lost and restored elsewhere', async () => {
     expect(readFileSync(path.join(elsewhere, 'config.yaml'), 'utf8')).toContain('address: 127.0.0.2')
     expect(await codeOf(home, ...at, 'ca', 'restore', file, ...under)).toBe('RESTORE_OVER_CA')
     await serve(home, elsewhere, caPort)
+    expect(await home.ok(...at, 'ca', 'status')).toContain('restored')
 
     const state = await until('the members to have told', async () => {
       const shown = JSON.parse(await home.ok(...at, 'ca', 'recovery', '--json')) as { endedBy: string | null }

@@ -3,6 +3,7 @@
 
 import { Command } from 'commander'
 import type { Status } from '../../../mesh/wire/admin.js'
+import type { RecoveryShown } from '../../../mesh/wire/recovery.js'
 import { adminClient } from '../../admin-client.js'
 import { type DefineCommand, withExamples } from '../../command.js'
 import { formatFields, formatInstant } from '../../output.js'
@@ -21,13 +22,23 @@ export const statusCommand: DefineCommand = (context) =>
 
 async function status(session: Session): Promise<void> {
   const { out, json } = session
-  const shown = await adminClient(session).status()
+  const admin = adminClient(session)
+  const shown = await admin.status()
+  const { recovery } = await admin.recovery()
   if (json) {
-    out.json(shown)
+    out.json({ ...shown, recovery })
     return
   }
   for (const line of formatFields(fieldsOf(shown))) out.line(line)
+  if (recovery !== null) for (const line of formatFields([waitingOf(recovery)])) out.line(line)
   if (shown.rotation !== null) for (const line of sayingOf(shown.rotation)) out.line(line)
+}
+
+function waitingOf(recovery: NonNullable<RecoveryShown['recovery']>): readonly [string, string] {
+  const { endedAt, awaited, missing, takenAt } = recovery
+  const told = `${awaited - missing.length} of ${awaited} instances have told`
+  const waits = endedAt === null ? `; issues nothing, ${told}: see troth ca recovery` : ''
+  return ['restored', `from the backup of ${formatInstant(takenAt)}${waits}`]
 }
 
 function fieldsOf(shown: Status): (readonly [string, string])[] {
