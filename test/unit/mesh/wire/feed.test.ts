@@ -27,7 +27,7 @@ const refusal = (code: string): MeshError => expect.objectContaining({ code }) a
 
 describe('a frame of the CA', () => {
   it.each([
-    { type: 'snapshot', position, sentAt: 1, view },
+    { type: 'snapshot', position, sentAt: 1, view, returns: false },
     { type: 'delta', from: 3, position, sentAt: 1, changes: [{ kind: 'policy', policy: view.policy }] },
     { type: 'delta', from: 3, position, sentAt: 1, changes: [] },
     {
