@@ -5,8 +5,9 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../host/clock.js'
 import type { Log } from '../host/log.js'
 import { isMeshError, MeshError } from '../mesh/errors.js'
-import { type AgentName, meaningOf, namedId } from '../mesh/spiffe-id.js'
+import { meaningOf, namedId } from '../mesh/spiffe-id.js'
 import { bundlePem, fingerprintOf } from '../mesh/trust-bundle.js'
+import type { CertIssue } from '../mesh/wire/admin.js'
 import { type Enrolment, formatJoinToken } from '../mesh/wire/enrolment.js'
 import { type Actor, CA_ITSELF, tokenBearer } from './actor.js'
 import type { Admission } from './admission.js'
@@ -42,7 +43,7 @@ export interface Authority {
   /** The caller is the CA's own OS user. @throws MeshError CSR_* | AGENT_* */
   enrolLocal(actor: Actor, query: EnrolQuery): Promise<Enrolment>
   /** For a client without a sidecar, registering an unknown name. @throws MeshError CSR_* | AGENT_* */
-  issueForClient(actor: Actor, name: AgentName, csrPem: string): Promise<Enrolment>
+  issueForClient(actor: Actor, wanted: CertIssue): Promise<Enrolment>
   /**
    * The caller has proved, by mutual TLS or by its key alone, that this certificate is its.
    * @throws MeshError CSR_* | CLONE_SUSPECTED | RENEW_SUPERSEDED | RENEW_GRACE_OVER | PEER_REVOKED | AGENT_*
@@ -74,7 +75,7 @@ export function openAuthority(options: AuthorityOptions): Authority {
     mint: (actor, key) => mint(options, actor, key),
     enrol: (query) => enrol(options, query),
     enrolLocal: (actor, query) => enrolLocal(options, actor, query),
-    issueForClient: (actor, name, csrPem) => issueForClient(options, actor, { name, csrPem }),
+    issueForClient: (actor, wanted) => issueForClient(options, actor, wanted),
     renew: (actor, current, csrPem) => renew(options, actor, { current, csrPem }),
   }
 }
@@ -151,14 +152,14 @@ async function enrolLocal(
 async function issueForClient(
   options: AuthorityOptions,
   actor: Actor,
-  { name, csrPem }: { name: AgentName; csrPem: string },
+  { name, csrPem, allowEd25519 }: CertIssue,
 ): Promise<Enrolment> {
   const { registry, audit, hierarchy } = options
   options.checkMayIssue()
   const object = namedId(hierarchy.trustDomain, 'agent', name)
   return audit.guard(actor, { what: 'cert.issue', object }, async () => {
     options.admission.check(object, actor.source)
-    const csr = parseCsr(csrPem, csrOfForeignClient(memberNames(object), []))
+    const csr = parseCsr(csrPem, csrOfForeignClient(memberNames(object), allowEd25519 ? ['Ed25519'] : []))
     const { member } = await registry.require(actor, { kind: 'agent', name })
     return enrolMember(options, { member, instanceId: randomUUID(), csr, origin: 'issue', actor })
   })

@@ -38,7 +38,9 @@ export interface DoorOptions {
   readonly clock: Clock
   readonly log: Log
   /** Counts a connection turned away before it reached a door. */
-  readonly refused: (reason: 'junk' | 'slow' | 'crowd' | 'tls', source: string) => void
+  readonly refused: (reason: 'junk' | 'slow' | 'crowd' | 'tls') => void
+  /** A connection to the member door ended before its client had proved anything; `source` is the address it came from. */
+  readonly unproven: (source: string) => void
 }
 
 export interface Door {
@@ -88,18 +90,29 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   const plainDoor = openPlainDoor(options.plainListener, log)
   const doors = { member: memberDoor, public: publicDoor, plain: plainDoor }
 
+  // those that are open
+  const proven = new Set<string>()
+  memberDoor.on('secureConnection', (socket: TLSSocket) => void proven.add(placeOf(socket)))
   const sockets = new Set<Socket>()
   const tcp = createServer((socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', (error) => log.debug('ca.socket', errorFields(error)))
     if (!passing.enter(socket)) {
-      options.refused('crowd', socket.remoteAddress ?? '')
+      options.refused('crowd')
       socket.destroy()
       return
     }
+    // kept: a socket that is gone tells neither
+    const place = placeOf(socket)
+    const { remoteAddress: source = '' } = socket
     sort(options, socket, (door) => {
-      if (door !== undefined) doors[door].emit('connection', socket)
+      if (door === undefined) return
+      if (door === 'member')
+        socket.once('close', () => {
+          if (!proven.delete(place)) options.unproven(source)
+        })
+      doors[door].emit('connection', socket)
     })
   })
   const port = await listen(tcp, { host: options.host, port: options.port, flag: '--ca-port' })
@@ -144,7 +157,7 @@ function sort(
     sorted(door)
   }
   const turnAway = (reason: 'junk' | 'slow'): void => {
-    refused(reason, socket.remoteAddress ?? '')
+    refused(reason)
     settle(undefined)
     socket.destroy()
   }
@@ -163,7 +176,7 @@ function sort(
         turnAway('junk')
         return
       case 'refused':
-        refused('junk', socket.remoteAddress ?? '')
+        refused('junk')
         settle(undefined)
         endWithProblem(socket, peek.error)
         return
@@ -219,8 +232,8 @@ const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddr
 /** One request a connection; its time is bounded as it is accepted. */
 function bound(server: HttpsServer, { log, refused }: DoorOptions): void {
   server.maxRequestsPerSocket = 1
-  server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-    refused('tls', socket.remoteAddress ?? '')
+  server.on('tlsClientError', (error: Error) => {
+    refused('tls')
     // anybody can cause these
     log.debug('ca.tls_refused', { error: error.message })
   })

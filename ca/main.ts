@@ -142,7 +142,8 @@ async function start(options: CaOptions, closers: Closers): Promise<RunningCa> {
     plainListener: serveRoutes(plainRoutes(published), log),
     memberListener: member.listener,
     upgrade: member.upgrade,
-    refused: refusedAt(state),
+    refused: metrics.refused,
+    unproven: unprovenAt(state),
     hierarchy,
     store,
     feed,
@@ -176,12 +177,10 @@ function adminOf(
   return { ...serving, isRootKeyHere, clock, log, leafTtlMs, setAddress }
 }
 
-/** Whose handshake failed is in the audit too; what was no TLS at all is only counted. */
-function refusedAt({ metrics, audit }: State): DoorOptions['refused'] {
-  return (reason, source) => {
-    metrics.refused(reason)
-    if (reason !== 'tls') return
-    const error = new MeshError('PEER_HANDSHAKE_FAILED', 'the TLS handshake failed')
+/** Whoever failed to prove itself at the member door is in the audit too. */
+function unprovenAt({ audit }: State): DoorOptions['unproven'] {
+  return (source) => {
+    const error = new MeshError('PEER_HANDSHAKE_FAILED', 'the TLS handshake did not prove a member')
     audit.turnedAway({ peer: NOBODY, source }, error)
   }
 }

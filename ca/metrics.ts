@@ -14,7 +14,7 @@ export interface CaMetrics {
   /** Counts a certificate that was used to renew with two keys. */
   readonly cloned: () => void
   /** Counts a connection turned away. */
-  readonly refused: (reason: Parameters<DoorOptions['refused']>[0]) => void
+  readonly refused: DoorOptions['refused']
   readonly text: () => string
 }
 

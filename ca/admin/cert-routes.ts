@@ -17,8 +17,8 @@ export function certRoutes({ authority, store, registry }: AdminOptions): AdminR
       to: 'operators',
       maxBytes: CSR_BODY_BYTES,
       answer: async (request, actor): Promise<Answer> => {
-        const { name, csrPem } = await request.body(READ_CERT_ISSUE, 'certificate')
-        return { status: 201, json: await authority.issueForClient(actor, name, csrPem) }
+        const wanted = await request.body(READ_CERT_ISSUE, 'certificate')
+        return { status: 201, json: await authority.issueForClient(actor, wanted) }
       },
     },
     {

@@ -114,8 +114,13 @@ export type TokenMinted = Read<typeof READ_TOKEN_MINTED>
 
 /** POST /v1/enrol-local: EnrolLocalRequest -> Enrolment (enrolment.ts) */
 
-/** POST /v1/certs issues for a foreign client (the CSR is made by the CLI; answer: Enrolment); GET /v1/certs[?name=] lists; GET /v1/certs/<serial>; DELETE revokes it (READ_REVOKED) */
-export const READ_CERT_ISSUE = record({ name, csrPem: lines(16_384) })
+/** POST /v1/certs issues for a foreign client (the CSR is made by the CLI, or by the client's own tools; answer: Enrolment); GET /v1/certs[?name=] lists; GET /v1/certs/<serial>; DELETE revokes it (READ_REVOKED) */
+export const READ_CERT_ISSUE = record({
+  name,
+  csrPem: lines(16_384),
+  /** The request may hold an Ed25519 key, which not every TLS stack takes. */
+  allowEd25519: withDefault(flag, false),
+})
 export type CertIssue = Read<typeof READ_CERT_ISSUE>
 
 export const READ_CERT = record({

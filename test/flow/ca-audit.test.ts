@@ -109,6 +109,7 @@ describe('the audit of a running CA', () => {
       })
     }
     await enrol(secret)
+    expect(auditOf(ca).map(({ operation }) => operation)).toEqual(['agent.add', 'token.mint', 'enrol'])
     await enrol(secret)
     for (let guess = 0; guess < 5; guess += 1) await enrol(`guess ${guess}`)
     await ca.running.close()

@@ -162,7 +162,11 @@ describe('the admin wire', () => {
     await ca.enrol('ann', 'operator')
     await expect(ca.member(stranger, 'GET', '/v1/status')).rejects.toThrow()
     await ca.running.close()
-    expect(auditOf(ca).at(-1)).toMatchObject({ kind: 'refusal', reason: 'PEER_HANDSHAKE_FAILED' })
+    expect(auditOf(ca).at(-1)).toMatchObject({
+      kind: 'refusal',
+      reason: 'PEER_HANDSHAKE_FAILED',
+      source: '127.0.0.0/24',
+    })
   })
 
   it.each(['/v1/status', '/v1/agents', '/v1/policy', '/v1/certs'])(
