@@ -82,11 +82,17 @@ function recordEnrolment(db: Sqlite, certificate: NewCertificate, registration: 
     | undefined
   if (holder !== undefined && holder.id !== id)
     throw new MeshError('AGENT_INSTANCE_TAKEN', `instance ${instanceId} belongs to another member than ${id}`)
-  const sharer = db
-    .prepare('SELECT 1 AS one FROM certificates WHERE public_key_hash = ? AND id <> ?')
+  // a key that was withdrawn may be a thief's as well, and certificates are no secret
+  const barred = db
+    .prepare(
+      'SELECT 1 AS one FROM certificates WHERE public_key_hash = ? AND (id <> ? OR revoked_at IS NOT NULL)',
+    )
     .get(publicKeyHash, id)
-  if (sharer !== undefined)
-    throw new MeshError('CSR_NOT_ALLOWED', `the key offered for ${id} belongs to another identity`)
+  if (barred !== undefined)
+    throw new MeshError(
+      'CSR_NOT_ALLOWED',
+      `the key offered for ${id} belongs to another identity, or to a certificate that was revoked`,
+    )
   if (holder === undefined)
     db.prepare('INSERT INTO instances (instance_id, id, is_client, created_at) VALUES (?, ?, ?, ?)').run(
       instanceId,

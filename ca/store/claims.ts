@@ -10,6 +10,8 @@ import type { CertificateRow, MemberRow } from './rows.js'
 
 /** Leaves are back-dated by five minutes; instants in them are whole seconds. */
 const BACK_DATED_MS = 300_000 + 1000
+/** No leaf lives longer. */
+const LEAF_MAX_MS = 7 * 86_400_000
 /** In the place of the member that claims: no SPIFFE ID. */
 export const BY_CA = 'ca'
 
@@ -55,7 +57,7 @@ export function noteWithdrawn(db: Sqlite, id: SpiffeId, now: number): void {
  * @throws MeshError AGENT_UNKNOWN | PEER_REVOKED | CLONE_SUSPECTED
  */
 export function adopt(db: Sqlite, leaf: Presented): boolean {
-  const { id, instanceId, issuer, serial, notBefore } = leaf
+  const { id, instanceId, issuer, serial, notBefore, notAfter } = leaf
   const state = db.prepare('SELECT * FROM recovery').get() as
     | { taken_at: number; restored_at: number }
     | undefined
@@ -63,8 +65,14 @@ export function adopt(db: Sqlite, leaf: Presented): boolean {
     instanceId !== '' &&
     state !== undefined &&
     notBefore >= state.taken_at - BACK_DATED_MS &&
-    notBefore <= state.restored_at
+    notBefore <= state.restored_at &&
+    notAfter <= state.restored_at + LEAF_MAX_MS
   if (!isLost) return false
+  // the one who has its key signs what he likes, of whatever time
+  const stolen = db
+    .prepare('SELECT 1 AS one FROM authorities WHERE issuer = ? AND revoked_at IS NOT NULL')
+    .get(issuer)
+  if (stolen !== undefined) throw new MeshError('PEER_REVOKED', `the CA that signed ${serial} was revoked`)
   const denied = db
     .prepare('SELECT 1 AS one FROM claims WHERE in_force_at IS NOT NULL AND object IN (?, ?)')
     .get(id, `${issuer}:${serial}`)

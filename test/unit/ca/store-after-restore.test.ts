@@ -58,6 +58,17 @@ describe('a certificate of the lost time', () => {
     await expect(store.admit(lost, NOW)).rejects.toEqual(REVOKED)
   })
 
+  it('is not adopted when its issuing key was stolen, nor when it outlives every leaf of that time', async () => {
+    const longer = { ...lost, notAfter: NOW + 8 * 24 * HOUR }
+    await expect(store.admit(longer, NOW)).rejects.toEqual(REVOKED)
+    const ca = { usage: 'issuing', signedBy: 'root', label: 'issuing', pem: '', crossPem: null } as const
+    await store.adoptAuthorities([{ ...ca, fingerprint: 'old', issuer: ISSUER }])
+    await store.beginRotation({ id: randomUUID(), kind: 'issuing', compromised: true, at: NOW })
+    await store.stageAuthorities([{ ...ca, fingerprint: 'new', issuer: 'b'.repeat(64) }], NOW)
+    await store.promoteAuthorities(NOW)
+    await expect(store.admit(lost, NOW)).rejects.toEqual(REVOKED)
+  })
+
   it('is not adopted when what it was renewed from was revoked', async () => {
     await store.revokeCertificate(known.serial, { reason: 'lost', scope: 'lineage' }, NOW)
     await expect(store.admit(lost, NOW)).rejects.toEqual(REVOKED)

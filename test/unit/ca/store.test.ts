@@ -139,6 +139,15 @@ describe('certificates in the store', () => {
     await expect(enrol(TICKETS, { publicKeyHash })).rejects.toEqual(code('CSR_NOT_ALLOWED'))
   })
 
+  it('never come back for a key whose certificate was revoked, also when the agent is let in again', async () => {
+    const { publicKeyHash } = await enrol(PLANNER)
+    await expect(enrol(PLANNER, { publicKeyHash })).resolves.toBeDefined()
+    await store.revokeMember(PLANNER, 'stolen', NOW)
+    await store.restoreMember(PLANNER)
+    await expect(enrol(PLANNER, { publicKeyHash })).rejects.toEqual(code('CSR_NOT_ALLOWED'))
+    await expect(enrol(PLANNER)).resolves.toBeDefined()
+  })
+
   it('renew to the same answer for the same key, however often and at once', async () => {
     const first = await enrol(PLANNER)
     const publicKeyHash = 'k'.repeat(64)
