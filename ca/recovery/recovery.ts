@@ -14,7 +14,7 @@ export interface Recovery {
   /** @throws MeshError CA_RESTORED while it waits */
   checkMayIssue(): void
   /**
-   * Whether the instance is to say what it knows.
+   * Whether the instance is to say what it knows, and to keep it: while the CA waits, its own view does not hold it yet.
    * @param generation of the world it has; null: it has none, or did not say
    */
   wants(instanceId: string, generation: string | null): boolean
@@ -57,10 +57,12 @@ export async function openRecovery(options: RecoveryOptions): Promise<Recovery> 
       throw new MeshError('CA_RESTORED', 'this CA was restored from a backup and waits for revocations')
     },
     wants(instanceId, generation) {
-      if (state === undefined || heard.has(instanceId)) return false
+      if (state === undefined) return false
+      if (state.endedAt === null) return true
+      if (heard.has(instanceId)) return false
       const awaited = state.awaited.find((each) => each.instanceId === instanceId)
       if (awaited !== undefined) return awaited.returnedAt === null
-      return state.endedAt === null || (generation !== null && generation !== world.position().generation)
+      return generation !== null && generation !== world.position().generation
     },
     async returned(member, told) {
       const { revoked, ended, claims } = await advance(() =>

@@ -62,6 +62,7 @@ export function storeCertificates(db: Sqlite): Certificates {
               `SELECT c.id AS id, c.instance_id AS "instanceId", MAX(c.not_after) AS "notAfter" FROM certificates c
                JOIN members m ON m.id = c.id JOIN instances i ON i.instance_id = c.instance_id
                WHERE m.state <> 'revoked' AND c.revoked_at IS NULL AND c.not_after > ? AND i.is_client = 0
+                 AND m.kind <> 'operator'
                GROUP BY c.id, c.instance_id ORDER BY c.id, c.instance_id`,
             )
             .all(now) as LiveInstance[],

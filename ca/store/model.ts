@@ -193,7 +193,7 @@ export interface CaStore extends RotationStore {
   listMembers(): Promise<Member[]>
   /** Each instance with its newest certificate, unless that is beyond its grace time or was withdrawn; of one member, or of all. */
   listInstances(id: SpiffeId | null, now: number): Promise<Instance[]>
-  /** Instances with a sidecar (not foreign clients) that hold a living leaf and are not withdrawn. */
+  /** Instances that follow the feed (not foreign clients, not operators) and hold a living leaf and are not withdrawn. */
   liveInstances(now: number): Promise<LiveInstance[]>
 
   addToken(token: NewToken): Promise<void>

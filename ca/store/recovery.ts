@@ -28,8 +28,13 @@ export function storeRecovery(db: Sqlite, trustDomain: TrustDomain): Recovery {
         const { generation } = db.prepare('SELECT generation FROM mesh').get() as { generation: string }
         db.prepare('UPDATE mesh SET generation = ?').run(randomUUID())
         // a token that was spent in the lost time must not be spent again; and nobody is where the backup says
-        for (const table of ['tokens', 'endpoints', 'awaited', 'claims', 'recovery'])
+        for (const table of ['tokens', 'endpoints', 'awaited', 'recovery'])
           db.prepare(`DELETE FROM ${table}`).run()
+        // what came into force after an earlier restore, and still is, may stand nowhere else
+        db.prepare(
+          `DELETE FROM claims WHERE in_force_at IS NULL
+             OR (serial IS NULL AND object NOT IN (SELECT id FROM revoked_ids))`,
+        ).run()
         db.prepare(
           'INSERT INTO recovery (one, from_generation, taken_at, restored_at) VALUES (1, ?, ?, ?)',
         ).run(generation, takenAt, now)

@@ -1,49 +1,14 @@
 // A CA is lost and restored from its backup: what was revoked since comes back from the members, the mesh goes on renewing, and
 // until then nothing is issued.
 
-import { randomUUID, X509Certificate } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { backupCa } from '../../ca/recovery/backup.js'
-import { restoreCa } from '../../ca/recovery/restore.js'
-import { systemClock } from '../../host/clock.js'
 import { makeKeyAndCsr } from '../../member/identity/csr.js'
-import { keyFingerprintOf } from '../../mesh/svid.js'
 import { READ_ENROLMENT } from '../../mesh/wire/enrolment.js'
 import type { RevokedSerial } from '../../mesh/wire/feed.js'
 import { READ_RECOVERY } from '../../mesh/wire/recovery.js'
-import { answerOf, codeOf, memberOf, startCa, type TestCa, type TestMember } from '../support/running-ca.js'
-
-const PASSPHRASE = 'backup passphrase'
-
-/** A CA, its backup, what happened after it, and the CA restored in another home on the same port. */
-async function drill(steps: {
-  before?: (ca: TestCa) => Promise<void>
-  after?: (ca: TestCa) => Promise<void>
-}): Promise<TestCa & { takenAt: number }> {
-  const first = await startCa()
-  const dir = mkdtempSync(path.join(tmpdir(), 'tbackup-'))
-  const home = mkdtempSync(path.join(tmpdir(), 'tca-'))
-  try {
-    await steps.before?.(first)
-    const file = path.join(dir, 'ca.backup')
-    const { takenAt } = await backupCa({ home: first.home, file, passphrase: PASSPHRASE, clock: systemClock })
-    await steps.after?.(first)
-    const { port } = first.running
-    await first[Symbol.asyncDispose]()
-    await restoreCa({ home, file, passphrase: PASSPHRASE, address: null, clock: systemClock })
-    return Object.assign(await startCa({ there: { home, port } }), { takenAt })
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
-  }
-}
-
-const recoveryOf = async (ca: TestCa) => {
-  const { recovery } = answerOf(await ca.admin('GET', '/v1/recovery'), READ_RECOVERY)
-  return recovery
-}
+import { drill, issuerOf, recoveryOf, tell, until } from '../support/restored-ca.js'
+import { answerOf, codeOf, memberOf, type TestCa, type TestMember } from '../support/running-ca.js'
 
 async function renew(ca: TestCa, member: TestMember): Promise<unknown> {
   const { instanceId, name } = member
@@ -263,35 +228,3 @@ describe('a restored CA', () => {
     })
   })
 })
-
-/** As a member that knows so much. */
-async function tell(
-  ca: TestCa,
-  member: TestMember,
-  known: { ids?: readonly string[]; serials?: readonly RevokedSerial[] },
-): Promise<void> {
-  const feed = await ca.feed(member)
-  feed.send({ type: 'hello', position: { generation: randomUUID(), epoch: 3 }, capabilities: [] })
-  expect((await feed.next('snapshot')).returns).toBe(true)
-  feed.sendRaw(
-    JSON.stringify({ type: 'known', ids: known.ids ?? [], serials: known.serials ?? [], last: true }),
-  )
-  await until(
-    async () =>
-      (await recoveryOf(ca))?.missing.every(({ instanceId }) => instanceId !== member.instanceId) === true,
-  )
-  feed.close()
-}
-
-function issuerOf(member: TestMember): string {
-  const [, issuing = ''] = member.chainPem.split(/(?<=-----END CERTIFICATE-----\n)/)
-  return keyFingerprintOf(new X509Certificate(issuing))
-}
-
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + 5000
-  while (!(await isSo())) {
-    if (performance.now() > end) throw new Error('it did not come to be')
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
