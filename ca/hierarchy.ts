@@ -156,6 +156,11 @@ export async function openHierarchy(options: StoredHierarchy): Promise<LiveHiera
   }
 }
 
+/** Puts on record what init has made, so that the database and the certificates belong to each other from the first day. */
+export async function recordFirst(dir: string, store: StoredHierarchy['store']): Promise<void> {
+  await store.adoptAuthorities(firstOnes(dir))
+}
+
 interface Loaded {
   readonly authorities: readonly Authority[]
   readonly bundle: TrustBundle

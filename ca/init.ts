@@ -7,7 +7,7 @@ import { makePrivateDir, writeSecret } from '../host/files.js'
 import { MeshError } from '../mesh/errors.js'
 import type { TrustDomain } from '../mesh/spiffe-id.js'
 import { fingerprintOf } from '../mesh/trust-bundle.js'
-import { createHierarchy } from './hierarchy.js'
+import { createHierarchy, recordFirst } from './hierarchy.js'
 import { onTokens, writeKeyChoice } from './keys/key-choice.js'
 import { type KeyStore, openKeyStore } from './keys/key-store.js'
 import { parseHost } from './place.js'
@@ -64,6 +64,7 @@ export async function initCa(options: InitOptions): Promise<InitedCa> {
     const db = path.join(aside, 'ca.db')
     createCaStore(db, { trustDomain, address })
     const store = openCaStore(db)
+    await recordFirst(aside, store)
     await store.saveCrl(rootCrl)
     await store.close()
     if (dev) {

@@ -26,6 +26,7 @@ import { openEndpoints } from './endpoints.js'
 import { type Feed, openFeed } from './feed.js'
 import { type LiveHierarchy, openHierarchy, rootLabelOf } from './hierarchy.js'
 import { type KeyStore, openKeyStore } from './keys/key-store.js'
+import { leftoversIn } from './leftovers.js'
 import { type CaMetrics, openCaMetrics } from './metrics.js'
 import { formatPlace } from './place.js'
 import { plainRoutes, publishedRoutes } from './published.js'
@@ -198,6 +199,8 @@ async function openState(options: CaOptions, closers: Closers): Promise<State> {
   const { home, passphrase, dev, clock, log } = options
   const dir = path.join(home, 'ca')
   takeDir(dir, closers)
+  const leftovers = leftoversIn(home)
+  if (leftovers.length > 0) log.warn('ca.leftovers', { leftovers: leftovers.join(' ') })
   const store = openCaStore(path.join(dir, 'ca.db'))
   closers.add(() => store.close())
   const { trustDomain } = await store.mesh()
