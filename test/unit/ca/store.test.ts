@@ -306,6 +306,14 @@ describe('withdrawal in the store', () => {
 })
 
 describe('the store', () => {
+  it('does not wait for operators, who have no feed', async () => {
+    await enrol({ kind: 'operator', name: parseAgentName('ann') })
+    await enrol(PLANNER)
+    expect((await store.liveInstances(NOW)).map(({ id }) => id)).toEqual([
+      'spiffe://acme.internal/agent/planner',
+    ])
+  })
+
   it('lists the newest certificate of each instance, none that was withdrawn', async () => {
     const first = await enrol(PLANNER)
     const second = await store.recordRenewal(renewalOf(first), first.serial, NOW)
