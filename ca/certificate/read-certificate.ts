@@ -99,8 +99,9 @@ export function readTime({ tag, content }: Element): number {
   const rest = text.slice(isLong ? 4 : 2)
   const part = (at: number): number => Number(rest.slice(at, at + 2))
   const instant = Date.UTC(year, part(0) - 1, part(2), part(4), part(6), part(8))
-  // 31 February would be taken for 3 March
-  if (new Date(instant).getUTCDate() !== part(2) || part(4) > 23 || part(6) > 59 || part(8) > 59)
-    throw new NotDer('a time that no calendar has')
+  // 31 February would be taken for 3 March, and the thirteenth month for January
+  const read = new Date(instant)
+  const isDay = read.getUTCMonth() === part(0) - 1 && read.getUTCDate() === part(2)
+  if (!isDay || part(4) > 23 || part(6) > 59 || part(8) > 59) throw new NotDer('a time that no calendar has')
   return instant
 }

@@ -257,6 +257,19 @@ describe('withdrawal in the store', () => {
     expect((await store.withdrawn(NOW + HOUR + 300_001)).serials).toHaveLength(0)
   })
 
+  it('is for good when it comes while the agent is suspended: resumed, that key renews no more', async () => {
+    const [first, other] = [await enrol(PLANNER), await enrol(PLANNER)]
+    await store.suspendMember(PLANNER, 'x', NOW)
+    await expect(store.admit(first, NOW)).rejects.toEqual(code('AGENT_SUSPENDED'))
+    await store.revokeCertificate(first.serial, { reason: 'stolen', scope: 'lineage' }, NOW)
+    await store.resumeMember(PLANNER)
+    await expect(store.recordRenewal(renewalOf(first), first.serial, NOW)).rejects.toEqual(
+      code('PEER_REVOKED'),
+    )
+    await expect(store.recordRenewal(renewalOf(other), other.serial, NOW)).resolves.toBeDefined()
+    await expect(store.admit(other, NOW)).rejects.toEqual(code('PEER_REVOKED'))
+  })
+
   it('is lifted from the name by restore, and never from a certificate', async () => {
     const first = await enrol(PLANNER)
     await store.revokeMember(PLANNER, 'x', NOW)

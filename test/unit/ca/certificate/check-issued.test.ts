@@ -23,6 +23,7 @@ import {
   type Profile,
   rootProfile,
 } from '../../../../ca/certificate/profile.js'
+import { readCertificateDer } from '../../../../ca/certificate/read-certificate.js'
 import {
   openSigner,
   type Signer,
@@ -113,6 +114,13 @@ async function leafWith(
 
 const check = (leaf: Buffer, issuer = issuing.checked): unknown =>
   checkIssued(leaf, { profile, spkiDer, issuer })
+const unreadable = 'the certificate just signed cannot be read'
+/** With one bit of one octet turned over. */
+function flipped(der: Buffer, at: number): Buffer {
+  const copy = Buffer.from(der)
+  copy[at] = (copy[at] ?? 0) ^ 1
+  return copy
+}
 const failed = (what: string): unknown =>
   expect.objectContaining({
     code: 'ISSUE_CHECK_FAILED',
@@ -182,5 +190,41 @@ describe('a leaf just signed', () => {
     const usages = new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true)
     const leaf = await leafWith({ usages: [usages, new Extension('1.2.3.4', false, new Uint8Array([5, 0]))] })
     expect(() => check(leaf)).toThrow(failed('the extensions'))
+  })
+
+  it('is kept back when it is for another key, or outlives its issuer at either end', async () => {
+    const leaf = await leafWith()
+    const other = newKeyPair().spkiDer
+    expect(() => checkIssued(leaf, { profile, spkiDer: other, issuer: issuing.checked })).toThrow(
+      failed('the key'),
+    )
+    const { checked } = issuing
+    for (const end of [{ notAfter: profile.notAfter - 1000 }, { notBefore: profile.notBefore + 1000 }])
+      expect(() => check(leaf, { ...checked, ...end })).toThrow(failed('the validity'))
+  })
+
+  it('is kept back when an extension is critical that need not be', async () => {
+    const names = [
+      { type: 'url' as const, value: profile.uri },
+      ...profile.dns.map((value) => ({ type: 'dns' as const, value })),
+    ]
+    const leaf = await leafWith({ names: [new SubjectAlternativeNameExtension(names, true)] })
+    expect(() => check(leaf)).toThrow(failed('the extensions'))
+  })
+
+  it('is kept back when what stands outside of the signature is another', async () => {
+    const leaf = await leafWith()
+    const { signature } = readCertificateDer(leaf)
+    const bits = leaf.length - signature.length - 1
+    const algorithm = leaf.lastIndexOf(Buffer.from('300a06082a8648ce3d040302', 'hex'))
+    expect(() => check(flipped(leaf, algorithm + 11))).toThrow(failed('the algorithm'))
+    expect(() => check(flipped(leaf, bits))).toThrow(unreadable)
+  })
+
+  it('is kept back when it is of another version, or a criticality is not spelled as DER does', async () => {
+    const leaf = await leafWith()
+    const critical = leaf.indexOf(Buffer.from('0101ff', 'hex'))
+    const version = leaf.indexOf(Buffer.from('a003020102', 'hex'))
+    for (const at of [critical + 2, version + 4]) expect(() => check(flipped(leaf, at))).toThrow(unreadable)
   })
 })

@@ -179,6 +179,13 @@ describe('what was just signed', () => {
     expect(await check(der, meant, root.certificate)).toBe('ISSUE_CHECK_FAILED')
   })
 
+  it('fails when it ends before it begins, or names another key than its issuer’s', async () => {
+    const backwards = { ...meant, nextUpdate: meant.thisUpdate }
+    const named = (keyId: Buffer) => ({ ...issuing, issuer: { ...issuing.issuer, keyId } })
+    await expect(signCrl(backwards, issuing)).rejects.toThrow('the validity of the revocation list')
+    await expect(signCrl(meant, named(Buffer.alloc(20)))).rejects.toThrow('the extensions of the revocation')
+  })
+
   it('fails when any bit of it is another', async () => {
     const der = await signCrl(meant, issuing)
     for (let at = 0; at < der.length; at += 1) {
