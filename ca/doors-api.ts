@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../host/clock.js'
 import { type Answer, type Request, type Route, serveRoutes } from '../host/http-server.js'
 import { errorFields, type Log } from '../host/log.js'
-import { asMeshError, MeshError } from '../mesh/errors.js'
+import { asMeshError, isMeshError, MeshError } from '../mesh/errors.js'
 import { NAMED_KINDS } from '../mesh/spiffe-id.js'
 import {
   ENROLMENT_MAX_BYTES,
@@ -85,9 +85,15 @@ async function limited<T>(
 ): Promise<T> {
   const source = sourceOf(raw.socket)
   const forgive = limit.take(source)
-  const done = await work(source)
-  forgive()
-  return done
+  try {
+    const done = await work(source)
+    forgive()
+    return done
+  } catch (error) {
+    // it has proved who it is
+    if (isMeshError(error, 'AGENT_SUSPENDED')) forgive()
+    throw error
+  }
 }
 
 /** @throws MeshError RENEW_TOO_OFTEN */

@@ -3,7 +3,8 @@
 
 import { MeshError } from '../../mesh/errors.js'
 import { csrHashOf, verifyRenewalProof } from '../../mesh/renewal-proof.js'
-import { caId, type TrustDomain } from '../../mesh/spiffe-id.js'
+import { caId, meaningOf, type TrustDomain } from '../../mesh/spiffe-id.js'
+import { PeerRefused } from '../../mesh/verify-peer.js'
 import type { RenewExpiredRequest } from '../../mesh/wire/enrolment.js'
 import type { CaStore, Certificate } from '../store/model.js'
 import type { Nonces } from './nonces.js'
@@ -17,7 +18,7 @@ export interface ByKey {
 /**
  * The stored certificate whose key has signed exactly this request. The nonce is spent.
  * @param checkOften throws when this certificate's instance asks too often
- * @throws MeshError RENEW_PROOF_INVALID | RENEW_NONCE_INVALID | RENEW_TOO_OFTEN
+ * @throws MeshError RENEW_PROOF_INVALID | RENEW_NONCE_INVALID | RENEW_TOO_OFTEN | AGENT_SUSPENDED
  */
 export async function certificateByKey(
   { store, nonces, trustDomain }: ByKey,
@@ -33,6 +34,16 @@ export async function certificateByKey(
   if (!isForThis) throw new MeshError('RENEW_PROOF_INVALID', `the proof of ${serial} is for something else`)
   // only now: who holds no key of ours cannot fill the memory of what was spent, nor can one who does, also after it was revoked
   checkOften(certificate)
+  await checkSuspended(store, certificate)
   nonces.spend(claims.nonce)
   return certificate
+}
+
+/** It asks on until it is resumed, and may, as often as it likes: so it costs no nonce, no signature and no row of the audit. */
+async function checkSuspended(store: CaStore, { id, instanceId, serial }: Certificate): Promise<void> {
+  const meaning = meaningOf(id)
+  if (meaning.kind === 'ca' || meaning.kind === 'foreign') return
+  const member = await store.findMember(meaning)
+  if (member?.state === 'suspended')
+    throw new PeerRefused('AGENT_SUSPENDED', `${id} is suspended`, { id, instance: instanceId, serial })
 }

@@ -1,5 +1,7 @@
 import { createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto'
+import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ANY_RECORD, openLedgerReader } from '../../host/audit-table.js'
 import { caId, parseTrustDomain } from '../../mesh/spiffe-id.js'
 import { READ_ENROLMENT } from '../../mesh/wire/enrolment.js'
 import { csrOf, HOUR, nonceOf, proofWithHeader, renewalOf, renewByKey } from '../support/expired-member.js'
@@ -171,6 +173,19 @@ describe('a proof by the key of an expired certificate', () => {
     expect(codeOf(await ca.public('GET', '/v1/renew-expired'))).toBe('JOIN_TOKEN_TRIES')
     await wait(60_000)
     expect(codeOf(await renewByKey(ca, member))).toBeUndefined()
+  })
+
+  it('costs nothing while its agent is suspended: no nonce, no row of the audit, no try of its address', async () => {
+    await ca.admin('POST', '/v1/agents/planner/suspend', {})
+    const nonce = await nonceOf(ca)
+    for (let tries = 0; tries < 31; tries += 1)
+      expect(codeOf(await renewByKey(ca, member, { claims: { nonce } }))).toBe('AGENT_SUSPENDED')
+    const reader = openLedgerReader(path.join(ca.home, 'ca', 'ca.db'))
+    const refused = reader.calls(ANY_RECORD).filter(({ reason }) => reason === 'AGENT_SUSPENDED')
+    reader.close()
+    expect(refused.map(({ kind }) => kind)).toEqual(['refusal'])
+    await ca.admin('POST', '/v1/agents/planner/resume', {})
+    expect(codeOf(await renewByKey(ca, member, { claims: { nonce } }))).toBeUndefined()
   })
 
   it('spends no nonce of an instance that asks too often: one that is revoked cannot use up the memory for all', async () => {
