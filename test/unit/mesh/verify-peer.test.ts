@@ -1,6 +1,6 @@
 import 'reflect-metadata'
 import { execFileSync } from 'node:child_process'
-import { generateKeyPairSync, type X509Certificate } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, type KeyObject, type X509Certificate } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -52,6 +52,10 @@ const ask = (leaf: Leaf, about: Partial<Question> = {}): Question => ({
   ...about,
 })
 
+/** A public key of that modulus; nobody need have the other half to be refused. */
+const rsaOf = (modulus: Buffer): KeyObject =>
+  createPublicKey({ key: { kty: 'RSA', n: modulus.toString('base64url'), e: 'AQAB' }, format: 'jwk' })
+
 function refusal(question: Question): MeshError {
   try {
     verifyPeer(question)
@@ -98,6 +102,7 @@ describe('a right leaf', () => {
       'an RSA key of exponent 3',
       () => generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 }),
     ],
+    ['an RSA key of 4104 bits', () => ({ publicKey: rsaOf(Buffer.alloc(513, 0xff)) })],
     ['an Ed448 key', () => generateKeyPairSync('ed448')],
   ])('refuses a leaf with %s', async (_what, make) => {
     const publicPem = make().publicKey.export({ type: 'spki', format: 'pem' }).toString()
