@@ -97,7 +97,6 @@ async function next(options: MachineOptions, { phase }: Rotation): Promise<void>
 
 async function promote(options: MachineOptions): Promise<void> {
   await options.inForce(() => options.store.promoteAuthorities(options.now()))
-  await forget(options)
 }
 
 async function stage(options: MachineOptions, rotation: Rotation, signed: Signed): Promise<void> {
@@ -119,9 +118,12 @@ async function toSignFor({ keys, hierarchy, now }: MachineOptions, rotation: Rot
   const labels = labelsOf(rotation)
   const isThere = (await keys.list()).includes(labels.issuing)
   const { spkiDer } = await (isThere ? keys.open(labels.issuing) : keys.create(labels.issuing))
-  const { root, issuing } = hierarchy.current()
+  const { root } = hierarchy.current()
   const withdrawn = hierarchy.revokedCas.map(({ serial, revokedAt }) => ({ serial, revokedAt }))
-  const stolen = { serial: issuing.serialNumber.toLowerCase(), revokedAt: now() }
+  // all that are known: nobody can say which of the keys was stolen
+  const stolen = hierarchy.issuers
+    .filter((each) => each.root === root)
+    .map(({ issuing }) => ({ serial: issuing.serialNumber.toLowerCase(), revokedAt: now() }))
   return {
     kind: rotation.kind,
     trustDomain: hierarchy.trustDomain,
@@ -129,7 +131,7 @@ async function toSignFor({ keys, hierarchy, now }: MachineOptions, rotation: Rot
     rootKeyLabel: rootLabelOf(hierarchy),
     rootLabel: labels.root,
     issuingSpki: spkiDer.toString('base64'),
-    revoked: rotation.compromised ? [...withdrawn, stolen] : withdrawn,
+    revoked: rotation.compromised ? [...withdrawn, ...stolen] : withdrawn,
   }
 }
 
@@ -171,11 +173,20 @@ async function show(options: MachineOptions, rotation: Rotation): Promise<Rotati
   return { kind, compromised, phase, startedAt, since: phaseAt, waitsFor, tokensUntil }
 }
 
-/** Destroys the keys of CAs that are retired or withdrawn; what is not there is no error, so that it may be done again. */
+/**
+ * Destroys the keys of CAs that are retired or withdrawn; what is not there is no error, so that it may be done again. One that cannot
+ * be destroyed (a root's on a token, whose PIN a serving CA does not have) keeps no other, and is tried again.
+ */
 async function forget({ store, keys }: MachineOptions): Promise<void> {
+  const failures: unknown[] = []
   for (const { state, revokedAt, label, fingerprint } of await store.authorities()) {
     if (state !== 'retired' && revokedAt === null) continue
-    await keys.destroy(label)
-    if (state === 'retired') await store.forgetAuthority(fingerprint)
+    try {
+      await keys.destroy(label)
+      if (state === 'retired') await store.forgetAuthority(fingerprint)
+    } catch (error) {
+      failures.push(error)
+    }
   }
+  if (failures.length > 0) throw failures[0]
 }

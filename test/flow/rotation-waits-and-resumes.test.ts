@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -47,6 +48,16 @@ describe('a rotation', () => {
     feed.close()
     await ca.admin('POST', '/v1/rotation/force')
     expect(await rotationOf(ca)).toBeNull()
+    // told of a theft now, the root's list is to name the one before, too: it is withdrawn as well
+    const { toSign } = await begin(ca, { kind: 'issuing', compromised: true })
+    const ofAway = away.chainPem.match(/-----BEGIN[\s\S]*?-----END CERTIFICATE-----/g)?.[1] ?? ''
+    expect(toSign?.revoked).toHaveLength(2)
+    expect(toSign?.revoked.map(({ serial }) => serial)).toContain(
+      new X509Certificate(ofAway).serialNumber.toLowerCase(),
+    )
+    await rotate(ca, { kind: 'issuing', compromised: true })
+    for (let open = await rotationOf(ca); open !== null; open = await rotationOf(ca))
+      await ca.admin('POST', '/v1/rotation/force')
     expect(codeOf(await ca.admin('POST', '/v1/rotation/force'))).toBe('CA_ROTATION_NONE')
   }, 30_000)
 

@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest'
+import type { KeyStore } from '../../../../ca/keys/key-store.js'
+import { type MachineOptions, openMachine } from '../../../../ca/rotation/machine.js'
+import type { Authority } from '../../../../ca/rotation/model.js'
+
+const authority = (label: Authority['label'], state: Authority['state'], revokedAt: number | null) => ({
+  fingerprint: label,
+  usage: label.startsWith('root') ? 'root' : 'issuing',
+  state,
+  label,
+  revokedAt,
+})
+
+/** A CA whose root's key is on a token that the serving CA has no PIN of. */
+function closedRoot(rotation: object | undefined) {
+  const destroyed: string[] = []
+  const forgotten: string[] = []
+  const authorities = [
+    authority('root', 'retired', null),
+    authority('issuing', 'retired', null),
+    authority('issuing-aa', 'previous', 1),
+    authority('issuing-bb', 'current', null),
+  ]
+  const keys = {
+    destroy: (label: string) => {
+      if (label === 'root') return Promise.reject(new Error('the PIN was not given'))
+      destroyed.push(label)
+      return Promise.resolve()
+    },
+  }
+  const store = {
+    rotation: () => Promise.resolve(rotation),
+    retireIssuers: () => Promise.resolve(undefined),
+    promoteAuthorities: () => Promise.resolve({ generation: 'g', epoch: 2 }),
+    awaitedToAcknowledge: () => Promise.resolve([]),
+    authorities: () => Promise.resolve(authorities),
+    forgetAuthority: (fingerprint: string) => Promise.resolve(void forgotten.push(fingerprint)),
+  }
+  const machine = openMachine({
+    store,
+    keys: keys as unknown as KeyStore,
+    hierarchy: { authorities: [] },
+    now: () => 5,
+    inForce: async (step: () => Promise<unknown>) => (await step()) !== undefined,
+  } as unknown as MachineOptions)
+  return { machine, destroyed, forgotten }
+}
+
+describe('a key that cannot be destroyed', () => {
+  it('keeps no other from being destroyed, and is said', async () => {
+    const { machine, destroyed, forgotten } = closedRoot(undefined)
+    await expect(machine.advance()).rejects.toThrow('PIN')
+    expect(destroyed).toEqual(['issuing', 'issuing-aa'])
+    expect(forgotten).toEqual(['issuing'])
+  })
+
+  it('stops no step of a rotation', async () => {
+    const { machine } = closedRoot({ kind: 'issuing', phase: 'distribute', compromised: true, phaseAt: 1 })
+    await expect(machine.force()).resolves.toEqual([])
+  })
+})
