@@ -3,6 +3,7 @@
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import path from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../../host/clock.js'
 import { copySqlite } from '../../host/sqlite.js'
 import { MeshError } from '../../mesh/errors.js'
@@ -45,24 +46,26 @@ export async function backupCa(options: BackupOptions): Promise<BackedUp> {
   const aside = mkdtempSync(path.join(home, 'backup.new-'))
   try {
     const takenAt = clock.now()
-    const names = await copyDatabase(dir, aside)
-    const trustDomain = await trustDomainOf(path.join(aside, DATABASE))
-    const ca = [DATABASE, ...names].map((name) => ({
-      name,
-      size: sizeOf(path.join(name === DATABASE ? aside : dir, name)),
-    }))
+    const files = await copyDatabase(dir, aside)
+    const database = path.join(aside, DATABASE)
+    const trustDomain = await trustDomainOf(database)
+    const ca = [
+      { name: DATABASE, size: sizeOf(database) },
+      ...files.map(({ name, content }) => ({ name, size: content.length })),
+    ]
     const settings = HOME_FILES.filter(
       (name) => statSync(path.join(home, name), { throwIfNoEntry: false })?.isFile() === true,
     ).map((name) => ({ name, size: sizeOf(path.join(home, name)) }))
     const manifest: Manifest = { version: 1, trustDomain, takenAt, ca, home: settings }
     await sealFile(file, passphrase, async (sealer) => {
       writeManifest(sealer, manifest)
-      for (const { name, size } of ca)
-        writeEntry(sealer, path.join(name === DATABASE ? aside : dir, name), size)
+      writeEntry(sealer, database, sizeOf(database))
+      // as they were beside the database: a rotation may have gone on since
+      for (const { content } of files) sealer.write(content)
       for (const { name, size } of settings) writeEntry(sealer, path.join(home, name), size)
       await Promise.resolve()
     })
-    const keys = names.filter((name) => name.endsWith('.key.pem'))
+    const keys = files.map(({ name }) => name).filter((name) => name.endsWith('.key.pem'))
     return { file, bytes: sizeOf(file), takenAt, keys, onToken: readKeyChoice(dir) !== null }
   } finally {
     rmSync(aside, { recursive: true, force: true })
@@ -75,11 +78,11 @@ const TRIES = 3
  * Copies the database, and finds the files that belong to it: they are looked at before and after, so that a rotation in between
  * cannot leave a database without its keys.
  */
-async function copyDatabase(dir: string, aside: string): Promise<string[]> {
+async function copyDatabase(dir: string, aside: string): Promise<StateFile[]> {
   for (let attempt = 0; attempt < TRIES; attempt += 1) {
     const before = stateOf(dir)
     await copySqlite(path.join(dir, DATABASE), path.join(aside, DATABASE))
-    if (JSON.stringify(stateOf(dir)) === JSON.stringify(before)) return before.map(({ name }) => name)
+    if (isDeepStrictEqual(stateOf(dir), before)) return before
     rmSync(path.join(aside, DATABASE))
   }
   throw new MeshError('STATE_IN_USE', `the files of ${dir} change while they are read`, {
@@ -87,14 +90,19 @@ async function copyDatabase(dir: string, aside: string): Promise<string[]> {
   })
 }
 
-function stateOf(dir: string): { name: string; content: string }[] {
+interface StateFile {
+  readonly name: string
+  readonly content: Buffer
+}
+
+function stateOf(dir: string): StateFile[] {
   return readdirSync(dir, { withFileTypes: true })
     .filter((entry) => entry.isFile() && isFileName(entry.name) && !PASSING.test(entry.name))
     .map(({ name }) => {
       const { size } = statSync(path.join(dir, name))
       if (size > FILE_MAX_BYTES)
         throw new MeshError('STATE_UNREADABLE', `${path.join(dir, name)} is no file of a CA: ${size} bytes`)
-      return { name, content: readFileSync(path.join(dir, name)).toString('base64') }
+      return { name, content: readFileSync(path.join(dir, name)) }
     })
     .sort((one, other) => (one.name < other.name ? -1 : 1))
 }
