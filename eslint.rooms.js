@@ -70,6 +70,7 @@ export const ROOMS = [
     ],
   },
   { room: 'sidecar/http1', may: ['mesh/errors.ts', 'sidecar/http1'] },
+  { room: 'sidecar/http2', may: ['mesh/errors.ts', 'sidecar/http2'], node: [] },
   { room: 'sidecar/call', may: ['mesh', 'sidecar/operation', 'sidecar/call', 'sidecar/http1'] },
   { room: 'collector', may: ['mesh', 'host', 'member', 'collector'] },
   {

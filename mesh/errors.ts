@@ -537,7 +537,7 @@ export const ERRORS = {
   },
 
   // calls
-  CALL_MALFORMED: bad('the request is not well-formed HTTP/1.1', 'send a well-formed request'),
+  CALL_MALFORMED: bad('the request is not well-formed HTTP', 'send a well-formed request'),
   CALL_PATH_REFUSED: bad(
     'the path holds something two readers could read differently',
     'send a plain path: no .. // \\ # %2f %5c %2e or control characters',
@@ -586,6 +586,24 @@ export const ERRORS = {
     hint: 'send it at once',
   },
   CALL_CUT: unavailable('the call was cut while it ran', 'see troth why CALL_ID'),
+
+  HTTP2_PROTOCOL: bad('a peer broke a rule of HTTP/2', 'look at the HTTP/2 implementation of the peer'),
+  HTTP2_FLOOD: {
+    status: 429,
+    exit: 1,
+    retryable: false,
+    when: 'a peer sent more of what brings no call forward than a connection bears',
+    hint: 'find out what the peer is doing',
+  },
+  HTTP2_STREAM_REFUSED: unavailable(
+    'a peer turned a request away before looking at it',
+    'send it again on another connection',
+  ),
+  HTTP2_STREAM_RESET: unreachable('a peer ended a stream before its end', 'look into the log of the peer'),
+  HTTP2_CONNECTION_LOST: unreachable(
+    'an HTTP/2 connection ended while streams were open',
+    'send the request again when it is safe to',
+  ),
   POLICY_NO_SERVICE: denied(
     'the policy says nothing of the callee',
     'add the service to policy.yaml, then troth policy push',

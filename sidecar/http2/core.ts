@@ -1,0 +1,266 @@
+// The heart of a connection: its streams, its sender, the windows towards the peer, what the peer may do for nothing, and the one way in
+// which a stream or the whole connection ends. Frames are read by Inbound, heads by Messages; both act through this.
+
+import { type Allowance, Budget } from './budget.js'
+import type { ConnectionEvents, ConnectionOptions, Follows, Limits } from './contract.js'
+import { H2, Http2Error, nameOfCode, violation } from './error-codes.js'
+import { DEFAULT_WINDOW_BYTES } from './frames.js'
+import type { ResponseHead } from './head.js'
+import { Sender, type SenderEvents } from './sender.js'
+import { formatSettings, INITIAL_SETTINGS, type Role, type Settings } from './settings.js'
+import { Stream, type StreamCore } from './stream.js'
+import { StreamTable } from './stream-table.js'
+
+/** Streams that end by a reset of the peer's or by a fault of its: HTTP/2 Rapid Reset and its kin (CVE-2023-44487, CVE-2025-8671). */
+const RESETS: Allowance = { burst: 1000, perSecond: 100 }
+/** PING, SETTINGS, PRIORITY, DATA without data, interim heads, frames of unknown types. */
+const UPKEEP: Allowance = { burst: 1000, perSecond: 100 }
+/** WINDOW_UPDATE, beyond two for each frame of DATA that it got from us. */
+const WINDOW_UPDATES: Allowance = { burst: 5000, perSecond: 1000 }
+
+export class Core implements StreamCore, SenderEvents {
+  readonly role: Role
+  readonly limits: Limits
+  readonly events: ConnectionEvents
+  readonly streams: StreamTable
+  readonly sender: Sender
+  readonly resets: Budget
+  readonly upkeep: Budget
+  readonly windowUpdates: Budget
+  readonly #onDead: () => void
+  peer: Settings = INITIAL_SETTINGS
+  /** `draining`: we open no streams, but take what the peer sent before it could know. `leaving`: closed when the last stream is over. */
+  life: 'open' | 'draining' | 'leaving' | 'closed' = 'open'
+  /** What the peer may send to a new stream, as far as it has acknowledged it. */
+  #streamWindow = DEFAULT_WINDOW_BYTES
+  #receiveWindow: number
+  #credit = 0
+  #wasFull = false
+
+  /** @param onDead nothing more may be read */
+  constructor(role: Role, options: ConnectionOptions, events: ConnectionEvents, onDead: () => void) {
+    this.role = role
+    this.limits = options.limits
+    this.events = events
+    this.#onDead = onDead
+    this.streams = new StreamTable(role === 'client' ? 1 : 2)
+    this.sender = new Sender(options.wire, this)
+    this.resets = new Budget('streams that were reset', RESETS, options.now)
+    this.upkeep = new Budget('frames that bring no call forward', UPKEEP, options.now)
+    this.windowUpdates = new Budget('frames of WINDOW_UPDATE', WINDOW_UPDATES, options.now)
+    this.#receiveWindow = DEFAULT_WINDOW_BYTES
+  }
+
+  /** Says the first words. */
+  greet(enableConnectProtocol: boolean): void {
+    const { limits } = this
+    const settings: Settings = {
+      headerTableBytes: limits.headerTableBytes,
+      maxConcurrentStreams: limits.maxConcurrentStreams,
+      initialWindowBytes: limits.streamWindowBytes,
+      maxFrameBytes: limits.maxFrameBytes,
+      maxHeaderListBytes: limits.maxHeaderListBytes,
+      enableConnectProtocol,
+    }
+    this.sender.preface(this.role, formatSettings(settings, this.role))
+    const more = limits.connectionWindowBytes - DEFAULT_WINDOW_BYTES
+    if (more <= 0) return
+    this.sender.windowUpdate(0, more)
+    this.#receiveWindow += more
+  }
+
+  // --- streams
+
+  /** How many streams may be opened now. */
+  get capacity(): number {
+    if (this.life !== 'open' || this.streams.nextOwn > 0x7fff_ffff) return 0
+    const free = Math.max(0, this.peer.maxConcurrentStreams - this.streams.ownCount)
+    this.#wasFull = free === 0
+    return free
+  }
+
+  makeStream(id: number): Stream {
+    const stream = new Stream(id, this, {
+      send: this.peer.initialWindowBytes,
+      receive: this.#streamWindow,
+    })
+    this.streams.add(stream)
+    return stream
+  }
+
+  sendInterim(stream: Stream, head: ResponseHead): void {
+    this.sender.response(stream.id, head, 'more')
+  }
+
+  sendHead(stream: Stream, head: ResponseHead, follows: Follows): void {
+    this.sender.response(stream.id, head, follows)
+    if (follows === 'more') stream.local = 'body'
+    else this.#endLocal(stream)
+  }
+
+  sendData(stream: Stream, bytes: Uint8Array): boolean {
+    return this.sender.data(stream, bytes)
+  }
+
+  sendEnd(stream: Stream, bytes: Uint8Array): void {
+    stream.local = 'ending'
+    if (bytes.length > 0) this.sender.data(stream, bytes)
+    else if (stream.queuedBytes === 0) {
+      if (stream.trailers === null) this.sender.endData(stream.id)
+      this.onBodySent(stream)
+    }
+  }
+
+  /** The body has gone; END_STREAM with it, unless trailers are what ends the stream. */
+  onBodySent(stream: Stream): void {
+    if (stream.trailers !== null) this.sender.trailers(stream.id, stream.trailers)
+    this.#endLocal(stream)
+  }
+
+  #endLocal(stream: Stream): void {
+    stream.local = 'closed'
+    if (stream.remote === 'closed') this.#remove(stream, 'us')
+  }
+
+  /** The peer has said everything on this stream. */
+  endRemote(stream: Stream): void {
+    stream.remote = 'closed'
+    stream.sink.onEnd()
+    if (stream.isClosed) this.#remove(stream, 'us')
+  }
+
+  /** The user ends it. */
+  reset(stream: Stream, code: number): void {
+    this.sender.reset(stream.id, code)
+    if (stream.remote !== 'closed') this.streams.forgive(stream.id)
+    this.#abandon(stream, 'us')
+  }
+
+  /** A fault of the peer ends it; the connection goes on (RFC 9113 §5.4.2). @throws Http2Error HTTP2_FLOOD */
+  failStream(stream: Stream, error: Http2Error): void {
+    this.reset(stream, error.h2)
+    stream.sink.onReset(error)
+    this.events.onRefused(error, stream.id)
+    this.resets.spend()
+  }
+
+  /** A stream that never came to be. @throws Http2Error HTTP2_FLOOD */
+  refuse(streamId: number, error: Http2Error): void {
+    this.sender.reset(streamId, error.h2)
+    this.streams.forgive(streamId)
+    this.events.onRefused(error, streamId)
+    this.resets.spend()
+  }
+
+  /** The peer ends it. @throws Http2Error HTTP2_FLOOD */
+  resetByPeer(stream: Stream, code: number): void {
+    const isUnexpected = stream.remote !== 'closed' || code !== H2.NO_ERROR
+    this.#abandon(stream, 'peer')
+    stream.sink.onReset(resetError(code))
+    if (isUnexpected && this.role === 'server') this.resets.spend()
+  }
+
+  #abandon(stream: Stream, knower: 'peer' | 'us'): void {
+    stream.abandon()
+    this.credit(stream.heldBytes)
+    stream.heldBytes = 0
+    this.#remove(stream, knower)
+  }
+
+  #remove(stream: Stream, knower: 'peer' | 'us'): void {
+    this.streams.remove(stream, knower)
+    this.announceCapacity()
+    this.leaveWhenEmpty()
+  }
+
+  /** Says so when streams may be opened again. */
+  announceCapacity(): void {
+    if (this.#wasFull && this.capacity > 0) this.events.onCapacity()
+  }
+
+  // --- windows towards the peer
+
+  /** Counts a frame of DATA. @throws Http2Error FLOW_CONTROL_ERROR when it is more than was allowed */
+  charge(bytes: number): void {
+    if (bytes > this.#receiveWindow)
+      throw violation(H2.FLOW_CONTROL_ERROR, 'more was sent than the window of the connection allows')
+    this.#receiveWindow -= bytes
+  }
+
+  /** Bytes of DATA that are held no longer. */
+  credit(bytes: number): void {
+    this.#credit += bytes
+    if (this.#credit * 2 < this.limits.connectionWindowBytes || this.life === 'closed') return
+    this.sender.windowUpdate(0, this.#credit)
+    this.#receiveWindow += this.#credit
+    this.#credit = 0
+  }
+
+  consume(stream: Stream, bytes: number): void {
+    stream.heldBytes -= bytes
+    this.credit(bytes)
+    this.creditStream(stream, bytes)
+  }
+
+  creditStream(stream: Stream, bytes: number): void {
+    stream.creditBytes += bytes
+    if (stream.remote === 'closed' || stream.creditBytes * 2 < this.limits.streamWindowBytes) return
+    this.sender.windowUpdate(stream.id, stream.creditBytes)
+    stream.receiveWindow += stream.creditBytes
+    stream.creditBytes = 0
+  }
+
+  /** The peer has taken note of our SETTINGS. */
+  onSettingsAck(): void {
+    const delta = this.limits.streamWindowBytes - this.#streamWindow
+    this.#streamWindow += delta
+    for (const stream of this.streams.all()) stream.receiveWindow += delta
+  }
+
+  // --- the end
+
+  leaveWhenEmpty(): void {
+    if (this.life === 'leaving' && this.streams.size === 0) this.close(undefined)
+  }
+
+  /** A fault of the connection: the peer is told, everything ends (RFC 9113 §5.4.1). */
+  fail(error: Http2Error): void {
+    if (this.life === 'closed') return
+    this.sender.goaway(this.streams.lastOfPeer, error.h2)
+    this.close(error)
+  }
+
+  /** Ends everything; what is in the outbox still leaves. */
+  close(error: Http2Error | undefined): void {
+    if (this.life === 'closed') return
+    this.life = 'closed'
+    this.#onDead()
+    for (const stream of [...this.streams.all()]) {
+      this.streams.remove(stream, 'us')
+      stream.abandon()
+      stream.sink.onReset(lostError(error))
+    }
+    this.sender.end()
+    this.events.onClose(error)
+  }
+
+  onHandedOver(): void {
+    this.streams.onHandedOver()
+  }
+
+  onWritten(): void {
+    this.streams.onWritten()
+  }
+}
+
+const resetError = (code: number): Http2Error =>
+  code === H2.REFUSED_STREAM
+    ? new Http2Error('HTTP2_STREAM_REFUSED', code, 'the peer refused the stream')
+    : new Http2Error('HTTP2_STREAM_RESET', code, `the peer reset the stream: ${nameOfCode(code)}`)
+
+const lostError = (error: Http2Error | undefined): Http2Error =>
+  new Http2Error(
+    'HTTP2_CONNECTION_LOST',
+    error?.h2 ?? H2.CANCEL,
+    `the connection ended${error === undefined ? '' : `: ${error.message}`}`,
+  )

@@ -1,0 +1,45 @@
+// A server of our codec for foreign clients: answers every request with a short text when its body has ended; `/echo` sends the body back.
+
+import { createServer, type Server } from 'node:net'
+import { ServerConnection } from '../../sidecar/http2/connection.js'
+import type { Http2Stream, ServerEvents, StreamSink } from '../../sidecar/http2/contract.js'
+import type { RequestHead } from '../../sidecar/http2/head.js'
+import { NO_EVENTS, onSocket } from './http2-socket.js'
+
+const HELLO = Buffer.from('hello from troth\n')
+
+/** The server itself, not yet listening. */
+export function helloServer(onOpen: (connection: ServerConnection) => void): Server {
+  const events: ServerEvents = { ...NO_EVENTS, onRequest: answer }
+  return createServer((socket) => {
+    onOpen(onSocket(socket, (options) => new ServerConnection(options, events, 'extended-connect')))
+  })
+}
+
+function answer(stream: Http2Stream, head: RequestHead): StreamSink {
+  const isEcho = head.path.startsWith('/echo')
+  // A body that waits for its way back is not consumed, so that the client's windows hold it.
+  let waiting = 0
+  if (isEcho) stream.respond({ status: 200, fields: [] }, 'more')
+  return {
+    onData: (bytes) => {
+      if (isEcho && !stream.write(bytes)) waiting += bytes.length
+      else stream.consume(bytes.length)
+    },
+    onDrain: () => {
+      stream.consume(waiting)
+      waiting = 0
+    },
+    onTrailers: () => undefined,
+    onReset: () => undefined,
+    onEnd: () => {
+      if (isEcho) {
+        stream.end(new Uint8Array())
+        return
+      }
+      const fields = ['content-type', 'text/plain', 'content-length', String(HELLO.length)]
+      stream.respond({ status: 200, fields }, head.method === 'HEAD' ? 'nothing' : 'more')
+      if (head.method !== 'HEAD') stream.end(HELLO)
+    },
+  }
+}
