@@ -135,7 +135,7 @@ export class Http2Connection implements UpkeepEvents {
   /** Not for users: the inbound side calls it. */
   onGoaway(lastStreamId: number, code: number): void {
     const { core } = this
-    core.upkeep.spend()
+    core.spendUpkeep()
     if (lastStreamId > this.#peerLastStreamId)
       throw violation(H2.PROTOCOL_ERROR, 'GOAWAY takes streams back that it had refused')
     this.#peerLastStreamId = lastStreamId
@@ -210,7 +210,8 @@ export class ClientConnection extends Http2Connection {
     stream.local = follows === 'more' ? 'body' : 'closed'
     stream.isBodyless = head.method === 'HEAD'
     stream.isConnect = head.method === 'CONNECT'
-    this.messages.expect(stream, sink)
+    stream.sink = sink
+    stream.responseSink = sink
     return stream
   }
 }

@@ -13,10 +13,10 @@ import { StreamTable } from './stream-table.js'
 
 /** Streams that end by a reset of the peer's or by a fault of its: HTTP/2 Rapid Reset and its kin (CVE-2023-44487, CVE-2025-8671). */
 const RESETS: Allowance = { burst: 1000, perSecond: 100 }
-/** PING, SETTINGS, PRIORITY, DATA without data, interim heads, frames of unknown types. */
+/** PING, SETTINGS, PRIORITY, DATA without data, interim heads, frames of unknown types; beyond one for each such frame. */
 const UPKEEP: Allowance = { burst: 1000, perSecond: 100 }
-/** WINDOW_UPDATE, beyond two for each frame of DATA that it got from us. */
-const WINDOW_UPDATES: Allowance = { burst: 5000, perSecond: 1000 }
+/** WINDOW_UPDATE, beyond two for each frame of DATA worth the name that it got from us. */
+const WINDOW_UPDATES: Allowance = { burst: 10_000, perSecond: 5000 }
 
 export class Core implements StreamCore, SenderEvents {
   readonly role: Role
@@ -24,9 +24,9 @@ export class Core implements StreamCore, SenderEvents {
   readonly events: ConnectionEvents
   readonly streams: StreamTable
   readonly sender: Sender
-  readonly resets: Budget
-  readonly upkeep: Budget
-  readonly windowUpdates: Budget
+  readonly #resets: Budget
+  readonly #upkeep: Budget
+  readonly #windowUpdates: Budget
   readonly #onDead: () => void
   peer: Settings = INITIAL_SETTINGS
   /** `draining`: we open no streams, but take what the peer sent before it could know. `leaving`: closed when the last stream is over. */
@@ -45,9 +45,9 @@ export class Core implements StreamCore, SenderEvents {
     this.#onDead = onDead
     this.streams = new StreamTable(role === 'client' ? 1 : 2)
     this.sender = new Sender(options.wire, this)
-    this.resets = new Budget('streams that were reset', RESETS, options.now)
-    this.upkeep = new Budget('frames that bring no call forward', UPKEEP, options.now)
-    this.windowUpdates = new Budget('frames of WINDOW_UPDATE', WINDOW_UPDATES, options.now)
+    this.#resets = new Budget('streams that were reset', RESETS, options.now)
+    this.#upkeep = new Budget('frames that bring no call forward', UPKEEP, options.now)
+    this.#windowUpdates = new Budget('frames of WINDOW_UPDATE', WINDOW_UPDATES, options.now)
     this.#receiveWindow = DEFAULT_WINDOW_BYTES
   }
 
@@ -80,10 +80,9 @@ export class Core implements StreamCore, SenderEvents {
   }
 
   makeStream(id: number): Stream {
-    const stream = new Stream(id, this, {
-      send: this.peer.initialWindowBytes,
-      receive: this.#streamWindow,
-    })
+    const stream = new Stream(id, this)
+    stream.sendWindow = this.peer.initialWindowBytes
+    stream.receiveWindow = this.#streamWindow
     this.streams.add(stream)
     return stream
   }
@@ -141,7 +140,7 @@ export class Core implements StreamCore, SenderEvents {
     this.reset(stream, error.h2)
     stream.sink.onReset(error)
     this.events.onRefused(error, stream.id)
-    this.resets.spend()
+    this.#resets.spend()
   }
 
   /** A stream that never came to be. @throws Http2Error HTTP2_FLOOD */
@@ -149,15 +148,15 @@ export class Core implements StreamCore, SenderEvents {
     this.sender.reset(streamId, error.h2)
     this.streams.forgive(streamId)
     this.events.onRefused(error, streamId)
-    this.resets.spend()
+    this.#resets.spend()
   }
 
   /** The peer ends it. @throws Http2Error HTTP2_FLOOD */
   resetByPeer(stream: Stream, code: number): void {
-    const isUnexpected = stream.remote !== 'closed' || code !== H2.NO_ERROR
     this.#abandon(stream, 'peer')
     stream.sink.onReset(resetError(code))
-    if (isUnexpected && this.role === 'server') this.resets.spend()
+    // Only who may open streams at will can make a flood of their ends.
+    if (this.role === 'server') this.#resets.spend()
   }
 
   #abandon(stream: Stream, knower: 'peer' | 'us'): void {
@@ -176,6 +175,28 @@ export class Core implements StreamCore, SenderEvents {
   /** Says so when streams may be opened again. */
   announceCapacity(): void {
     if (this.#wasFull && this.capacity > 0) this.events.onCapacity()
+  }
+
+  // --- what comes for nothing
+
+  /** A frame that brings no call forward. @throws Http2Error HTTP2_FLOOD */
+  spendUpkeep(): void {
+    this.#earn()
+    this.#upkeep.spend()
+  }
+
+  /** @throws Http2Error HTTP2_FLOOD */
+  spendWindowUpdate(): void {
+    this.#earn()
+    this.#windowUpdates.spend()
+  }
+
+  /** Peers measure with PING, and widen windows, as bodies flow: what we have sent pays for that, dribbles aside. */
+  #earn(): void {
+    const frames = this.sender.bodies.takeFrameCount()
+    if (frames === 0) return
+    this.#upkeep.earn(frames)
+    this.#windowUpdates.earn(2 * frames)
   }
 
   // --- windows towards the peer

@@ -12,6 +12,8 @@ const TURN_BYTES = 128 * 1024
 const SHARE_BYTES = 16 * 1024
 /** A frame of a stream that has the wire for itself. */
 const ALONE_BYTES = 64 * 1024
+/** Smaller frames do not count as work done: a peer can make them smaller by its window (Data Dribble, CVE-2019-9511). */
+const FAIR_FRAME_BYTES = 1024
 
 export interface SchedulerEvents {
   /** The last byte of a body is in the outbox: its trailers, or nothing, are what is left to say. */
@@ -117,13 +119,13 @@ export class DataScheduler {
     const isEnd = isLast && stream.local === 'ending'
     const flags = isEnd && stream.trailers === null ? FLAG.END_STREAM : 0
     this.#outbox.seal(FRAME.DATA, flags, stream.id, length)
-    this.#frameCount += 1
+    if (length >= FAIR_FRAME_BYTES) this.#frameCount += 1
     stream.sendWindow -= length
     this.#connectionWindow -= length
     if (isEnd) this.#events.onBodySent(stream)
   }
 
-  /** Frames of DATA that were sent since the last call. */
+  /** Frames of DATA, of `FAIR_FRAME_BYTES` at least, that were sent since the last call. */
   takeFrameCount(): number {
     const count = this.#frameCount
     this.#frameCount = 0

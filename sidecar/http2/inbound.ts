@@ -80,7 +80,7 @@ export class Inbound implements FrameSink {
         this.#onPriority(frame, bytes, start)
         break
       default:
-        this.#core.upkeep.spend()
+        this.#core.spendUpkeep()
     }
     this.#checkBacklog()
   }
@@ -92,7 +92,6 @@ export class Inbound implements FrameSink {
     core.charge(frame.length)
     this.#frameBytes = 0
     this.#target = this.#targetOf(frame)
-    if (frame.length === 0 && (frame.flags & FLAG.END_STREAM) === 0) core.upkeep.spend()
   }
 
   #targetOf(frame: FrameHeader): Stream | null {
@@ -137,6 +136,7 @@ export class Inbound implements FrameSink {
     const padding = frame.length - this.#frameBytes
     if (padding > 0) this.#core.credit(padding)
     const isEnd = (frame.flags & FLAG.END_STREAM) !== 0
+    if (this.#frameBytes === 0 && !isEnd) this.#core.spendUpkeep()
     if (stream === null || stream.isAbandoned) {
       if (isEnd) this.#core.streams.settle(frame.streamId)
       return
@@ -157,13 +157,12 @@ export class Inbound implements FrameSink {
     if (streams.fateOf(streamId) === 'idle')
       throw violation(H2.PROTOCOL_ERROR, 'RST_STREAM on an idle stream')
     streams.settle(streamId)
-    this.#core.upkeep.spend()
+    this.#core.spendUpkeep()
   }
 
   #onWindowUpdate(streamId: number, increment: number): void {
     const core = this.#core
-    core.windowUpdates.earn(2 * core.sender.bodies.takeFrameCount())
-    core.windowUpdates.spend()
+    core.spendWindowUpdate()
     if (streamId === 0) {
       if (increment === 0) throw violation(H2.PROTOCOL_ERROR, 'WINDOW_UPDATE of nothing')
       core.sender.bodies.widenConnection(increment)
@@ -183,7 +182,7 @@ export class Inbound implements FrameSink {
 
   /** Priorities are ignored (RFC 9113 §5.3.2); what cannot be one is not. */
   #onPriority(frame: FrameHeader, bytes: Buffer, start: number): void {
-    this.#core.upkeep.spend()
+    this.#core.spendUpkeep()
     const { streamId, length } = frame
     const error =
       length !== PRIORITY_BYTES
@@ -202,7 +201,7 @@ export class Inbound implements FrameSink {
 
   #onSettings(frame: FrameHeader, payload: Buffer): void {
     const core = this.#core
-    core.upkeep.spend()
+    core.spendUpkeep()
     if ((frame.flags & FLAG.ACK) !== 0) {
       if (this.#isAcknowledged) return
       this.#isAcknowledged = true
@@ -222,7 +221,7 @@ export class Inbound implements FrameSink {
   }
 
   #onPing(frame: FrameHeader, payload: Buffer): void {
-    this.#core.upkeep.spend()
+    this.#core.spendUpkeep()
     if ((frame.flags & FLAG.ACK) === 0) this.#core.sender.pingAck(payload)
     else this.#upkeep.onPong(payload)
   }

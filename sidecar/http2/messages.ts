@@ -1,7 +1,7 @@
 // From header blocks to messages (RFC 9113 §8.1): requests open streams, responses and trailers continue them, and bodies are held against
 // the length that their head declared. Everything is judged before the user hears of it.
 
-import type { ResponseSink, ServerEvents } from './contract.js'
+import type { ServerEvents } from './contract.js'
 import type { Core } from './core.js'
 import { H2, Http2Error, malformed, violation } from './error-codes.js'
 import { declaredLength, type RequestHead, readRequestHead, readResponseHead, readTrailers } from './head.js'
@@ -18,8 +18,6 @@ export interface Side {
 export class Messages {
   readonly #core: Core
   readonly #side: Side
-  /** The sinks of a client's streams, which know more calls than any stream's. */
-  readonly #awaited = new WeakMap<Stream, ResponseSink>()
   /** GOAWAY with this id was sent: younger streams are refused. */
   lastAccepted = Number.POSITIVE_INFINITY
 
@@ -28,18 +26,17 @@ export class Messages {
     this.#side = side
   }
 
-  /** A client has sent a request and awaits its head. */
-  expect(stream: Stream, sink: ResponseSink): void {
-    stream.sink = sink
-    this.#awaited.set(stream, sink)
-  }
-
   /** @throws Http2Error for a fault of the connection */
   onBlock(block: HeaderBlock): void {
     const stream = this.#core.streams.get(block.streamId)
     if (stream === undefined) this.#onUnknown(block)
     else if (block.isSelfDependent) this.#core.failStream(stream, selfDependent())
-    else this.#guard(stream, () => this.#proceed(stream, block))
+    else
+      try {
+        this.#proceed(stream, block)
+      } catch (error) {
+        this.#blame(stream, error)
+      }
   }
 
   #onUnknown(block: HeaderBlock): void {
@@ -48,6 +45,7 @@ export class Messages {
     switch (streams.fateOf(streamId)) {
       case 'forgiven':
         if (block.endsStream) streams.settle(streamId)
+        this.#core.spendUpkeep()
         return
       case 'closed':
         throw violation(H2.STREAM_CLOSED, 'HEADERS on a closed stream')
@@ -104,11 +102,11 @@ export class Messages {
   }
 
   #onResponse(stream: Stream, list: readonly string[], endsStream: boolean): void {
-    const sink = this.#awaited.get(stream)
+    const sink = stream.responseSink
     const head = readResponseHead(list)
     if (head.status < 200) {
       if (endsStream) throw malformed('an interim response ends its stream')
-      this.#core.upkeep.spend()
+      this.#core.spendUpkeep()
       sink?.onInterim(head)
       return
     }
@@ -141,10 +139,12 @@ export class Messages {
 
   /** END_STREAM on DATA. */
   onEnd(stream: Stream): void {
-    this.#guard(stream, () => {
+    try {
       this.#checkLength(stream)
       this.#core.endRemote(stream)
-    })
+    } catch (error) {
+      this.#blame(stream, error)
+    }
   }
 
   #checkLength(stream: Stream): void {
@@ -152,13 +152,9 @@ export class Messages {
   }
 
   /** A fault in a message is one of its stream only. */
-  #guard(stream: Stream, act: () => void): void {
-    try {
-      act()
-    } catch (error) {
-      if (!(error instanceof Http2Error) || error.code === 'HTTP2_FLOOD') throw error
-      if (!stream.isAbandoned) this.#core.failStream(stream, error)
-    }
+  #blame(stream: Stream, error: unknown): void {
+    if (!(error instanceof Http2Error) || error.code === 'HTTP2_FLOOD') throw error
+    if (!stream.isAbandoned) this.#core.failStream(stream, error)
   }
 }
 

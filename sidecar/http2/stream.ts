@@ -1,7 +1,7 @@
 // One stream: where both messages stand (RFC 9113 §5.1), its two windows, and what waits to be sent. It checks that its user keeps the
 // order of a message; frames are written by its core.
 
-import type { Follows, Http2Stream, StreamSink } from './contract.js'
+import type { Follows, Http2Stream, ResponseSink, StreamSink } from './contract.js'
 import type { DeclaredLength, RawFields, ResponseHead } from './head.js'
 
 /** What a stream needs of its connection. */
@@ -33,15 +33,17 @@ export class Stream implements Http2Stream {
   readonly id: number
   readonly #core: StreamCore
   sink: StreamSink = NO_SINK
+  /** Of a client's stream: the same sink, which also hears heads. */
+  responseSink: ResponseSink | null = null
 
   local: LocalState = 'head'
   remote: RemoteState = 'head'
 
   /** What we may still send. Negative after a change of SETTINGS (RFC 9113 §6.9.2). */
-  sendWindow: number
+  sendWindow = 0
   /** Written, but not yet in the outbox. */
   readonly queue: Uint8Array[] = []
-  queuedBytes: number = 0
+  queuedBytes = 0
   trailers: RawFields | null = null
   /** In the ring of those that could send. */
   isWaiting = false
@@ -49,7 +51,7 @@ export class Stream implements Http2Stream {
   wantsDrain = false
 
   /** What the peer may still send. */
-  receiveWindow: number
+  receiveWindow = 0
   /** Given to the sink, not yet given back by `consume`. */
   heldBytes = 0
   /** Given back, not yet told to the peer. */
@@ -63,11 +65,9 @@ export class Stream implements Http2Stream {
   /** Over before its time; its user may not know yet. */
   isAbandoned = false
 
-  constructor(id: number, core: StreamCore, windows: { readonly send: number; readonly receive: number }) {
+  constructor(id: number, core: StreamCore) {
     this.id = id
     this.#core = core
-    this.sendWindow = windows.send
-    this.receiveWindow = windows.receive
   }
 
   get isRemoteEnded(): boolean {

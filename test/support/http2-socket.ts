@@ -17,14 +17,12 @@ export function onSocket<Connection extends Http2Connection>(
   open: (options: ConnectionOptions) => Connection,
   limits: Partial<Limits> = {},
 ): Connection {
-  let connection: Connection | undefined
   const wire: Wire = {
-    write: (bytes) => socket.write(bytes, () => connection?.written()),
-    schedule: () => setImmediate(() => connection?.flush()),
+    write: (bytes) => socket.write(bytes, () => opened.written()),
+    schedule: () => setImmediate(() => opened.flush()),
     close: () => socket.end(),
   }
   const opened = open({ wire, limits: { ...DEFAULT_LIMITS, ...limits }, now: () => performance.now() })
-  connection = opened
   socket.on('data', (bytes: Buffer) => opened.feed(bytes))
   socket.on('end', () => socket.end())
   socket.on('error', () => socket.destroy())

@@ -1,6 +1,6 @@
 // Encodes header blocks for the hot path: whole fields of the static table as one octet, everything else as a literal that is never
-// indexed (RFC 7541 §6.2.3). So no table is kept, what a peer marked as sensitive stays so, and a block costs about its copy: Huffman
-// code and a dynamic table cost more CPU than they save between neighbours (docs/adr/0004; measured: DATAPLANE 2).
+// indexed (RFC 7541 §6.2.3). So no table is kept, what a peer marked as sensitive stays so, and a block costs about its copy; what Huffman
+// code and a dynamic table save in bytes they would cost in CPU, which is what neighbours on a fast network are short of.
 
 import { H2, Http2Error } from '../error-codes.js'
 import { isNameOctet, isValueOctet } from '../octets.js'
