@@ -8,9 +8,11 @@ import { NO_EVENTS, onSocket } from './http2-socket.js'
 
 const HELLO = Buffer.from('hello from troth\n')
 
+export const helloEvents = (): ServerEvents => ({ ...NO_EVENTS, onRequest: answer })
+
 /** The server itself, not yet listening. */
 export function helloServer(onOpen: (connection: ServerConnection) => void): Server {
-  const events: ServerEvents = { ...NO_EVENTS, onRequest: answer }
+  const events = helloEvents()
   return createServer((socket) => {
     onOpen(onSocket(socket, (options) => new ServerConnection(options, events, 'extended-connect')))
   })
