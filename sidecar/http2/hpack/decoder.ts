@@ -1,13 +1,16 @@
 // Decodes header blocks (RFC 7541 §6) into a flat list of names and values. Strict, bounded in what it makes of a block, and always to the
 // block's end: the table must follow the peer's even when the list is not wanted. Knows nothing of what fields mean.
 
-import { H2, type Http2Error, violation } from '../error-codes.js'
+import { flood, H2, type Http2Error, violation } from '../error-codes.js'
 import { DynamicTable, entryBytes } from './dynamic-table.js'
 import { decodedBound, decodeHuffman } from './huffman.js'
 import { STATIC_LENGTH, STATIC_NAMES, STATIC_VALUES } from './static-table.js'
 
 /** What a table may take before SETTINGS say otherwise (RFC 9113 §6.5.2). */
 export const DEFAULT_TABLE_BYTES = 4096
+
+/** A list this many times too large is no mistake: a small block can name a large entry thousands of times. */
+const BOMB_FACTOR = 4
 
 /** No integer of a sane block needs more: five octets with their prefix hold 2^28. */
 const MAX_INTEGER_OCTETS = 4
@@ -42,7 +45,7 @@ export class HpackDecoder {
   /**
    * Decodes a whole block; `bytes` may be reused afterwards.
    * @returns `[name, value, name, value, ...]`, or null when the list is larger than allowed
-   * @throws Http2Error COMPRESSION_ERROR: the connection cannot go on
+   * @throws Http2Error COMPRESSION_ERROR, or HTTP2_FLOOD for a bomb: the connection cannot go on
    */
   decode(bytes: Buffer, start: number, end: number): string[] | null {
     this.#bytes = bytes
@@ -75,6 +78,8 @@ export class HpackDecoder {
 
   #take(name: string, value: string): void {
     this.#listBytes += entryBytes(name, value)
+    if (this.#listBytes > this.#maxListBytes * BOMB_FACTOR)
+      throw flood('a header block names a list of enormous size')
     if (this.#listBytes <= this.#maxListBytes) this.#fields.push(name, value)
   }
 

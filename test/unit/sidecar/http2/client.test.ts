@@ -39,9 +39,8 @@ function started(limits: Parameters<typeof openClient>[1] = {}) {
   bench.feed(HELLO)
   bench.frames()
   const ask = (head: Partial<RequestHead> = {}, follows: 'more' | 'nothing' = 'nothing') => {
-    let stream: Http2Stream | undefined
     const heard = listen(() => stream)
-    stream = bench.connection.request({ ...REQUEST, ...head }, follows, heard.sink)
+    const stream: Http2Stream = bench.connection.request({ ...REQUEST, ...head }, follows, heard.sink)
     bench.turn()
     return { stream, heard: heard.lines }
   }
