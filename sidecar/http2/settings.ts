@@ -41,6 +41,7 @@ const ID = {
   MAX_FRAME_SIZE: 5,
   MAX_HEADER_LIST_SIZE: 6,
   ENABLE_CONNECT_PROTOCOL: 8,
+  NO_RFC7540_PRIORITIES: 9,
 } as const
 
 /**
@@ -90,6 +91,8 @@ function checkBounds(id: number, value: number, from: Role): void {
   if (id === ID.MAX_FRAME_SIZE && (value < DEFAULT_MAX_FRAME_BYTES || value > LARGEST_MAX_FRAME_BYTES))
     throw outOfBounds('MAX_FRAME_SIZE')
   if (id === ID.ENABLE_CONNECT_PROTOCOL && value > 1) throw outOfBounds('ENABLE_CONNECT_PROTOCOL')
+  // Priorities are ignored of either kind (RFC 9218 §2.1).
+  if (id === ID.NO_RFC7540_PRIORITIES && value > 1) throw outOfBounds('NO_RFC7540_PRIORITIES')
 }
 
 /** The payload of our SETTINGS. */
