@@ -1,17 +1,17 @@
 // Which octets may stand in names, values and pseudo-fields (RFC 9110 §5.1, §5.5; RFC 9113 §8.2.1, §8.3.1). Tables and loops, pure;
 // the same tables judge what comes in and what goes out.
 
-const NAME = 1
-const VALUE = 2
+/** Octets of a field name, as a bit of `CLASSES`. */
+export const NAME = 1
+/** Octets of a field value. */
+export const VALUE = 2
 const PATH = 4
 const AUTHORITY = 8
 const SCHEME = 16
 const METHOD = 32
 
-const CLASSES: Uint8Array = classify()
-
-export const isNameOctet = (octet: number): boolean => ((CLASSES[octet] ?? 0) & NAME) !== 0
-export const isValueOctet = (octet: number): boolean => ((CLASSES[octet] ?? 0) & VALUE) !== 0
+/** What each octet may be part of; the encoder looks it up as it copies. */
+export const CLASSES: Uint8Array = classify()
 
 /** A token without upper case. */
 export const isFieldName = (text: string): boolean => text !== '' && consistsOf(text, NAME)
@@ -27,7 +27,8 @@ export const isMethod = (text: string): boolean => text !== '' && consistsOf(tex
 export const isPath = (text: string): boolean => text !== '' && consistsOf(text, PATH)
 /** `host[:port]` without user information (RFC 9113 §8.3.1). */
 export const isAuthority = (text: string): boolean => text !== '' && consistsOf(text, AUTHORITY)
-export const isScheme = (text: string): boolean => /^[A-Za-z]/.test(text) && consistsOf(text, SCHEME)
+export const isScheme = (text: string): boolean =>
+  text === 'https' || text === 'http' || (/^[A-Za-z]/.test(text) && consistsOf(text, SCHEME))
 
 function consistsOf(text: string, kind: number): boolean {
   for (let at = 0; at < text.length; at++)

@@ -5,7 +5,7 @@ import type { Follows, Wire } from './contract.js'
 import { DataScheduler, type SchedulerEvents } from './data-scheduler.js'
 import { CLIENT_PREFACE, DEFAULT_MAX_FRAME_BYTES, FLAG, FRAME, FRAME_HEADER_BYTES } from './frames.js'
 import type { RawFields, RequestHead, ResponseHead } from './head.js'
-import { boundOf, boundOfAll, HpackEncoder } from './hpack/encoder.js'
+import { BLOCK_OVERHEAD_BYTES, boundOf, boundOfAll, HpackEncoder } from './hpack/encoder.js'
 import { Outbox } from './outbox.js'
 import type { Stream } from './stream.js'
 
@@ -74,7 +74,7 @@ export class Sender {
     fields: RawFields,
     follows: Follows,
   ): void {
-    let bound = 1 + boundOfAll(fields)
+    let bound = BLOCK_OVERHEAD_BYTES + boundOfAll(fields)
     for (const [name, value] of pseudo) bound += boundOf(name, value)
     const at = this.#outbox.reserve(bound)
     const encoder = this.#encoder

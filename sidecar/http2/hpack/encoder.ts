@@ -1,16 +1,20 @@
-// Encodes header blocks for the hot path: whole fields of the static table as one octet, everything else as a literal that is never
-// indexed (RFC 7541 §6.2.3). So no table is kept, what a peer marked as sensitive stays so, and a block costs about its copy; what Huffman
-// code and a dynamic table save in bytes they would cost in CPU, which is what neighbours on a fast network are short of.
+// Encodes header blocks for the hot path: whole fields of the static table, and steady ones of the dynamic table, as an index; everything
+// else as a literal that is never indexed (RFC 7541 §6.2.3), so that what a peer marked as a secret stays one. Huffman code is for those who
+// are short of bytes: between neighbours on a fast network its CPU costs more.
 
 import { H2, Http2Error } from '../error-codes.js'
-import { isNameOctet, isValueOctet } from '../octets.js'
+import { CLASSES, NAME, VALUE } from '../octets.js'
 import { DEFAULT_TABLE_BYTES } from './decoder.js'
 import { encodeHuffman, huffmanLength } from './huffman.js'
 import { STATIC_INDEX_OF_NAME, STATIC_NAMES, STATIC_VALUES } from './static-table.js'
+import { SteadyFields } from './steady-fields.js'
 
 /** Prefix, index and two string lengths of any literal that fits a block. */
 const LITERAL_OVERHEAD_BYTES = 12
+const INDEXED = 0x80
+const ADDED = 0x40
 const NEVER_INDEXED = 0x10
+const RESIZE = 0x20
 const HUFFMAN = 0x80
 const COLON = 0x3a
 
@@ -19,7 +23,11 @@ export type StringCoding = 'plain' | 'huffman'
 
 export class HpackEncoder {
   readonly #coding: StringCoding
-  #owesResize = false
+  readonly #steady = new SteadyFields(DEFAULT_TABLE_BYTES)
+  /** Sizes that the next block says the table to have, in order (RFC 7541 §4.2). */
+  #resizes: number[] = []
+  /** A block was begun. If it is not finished it never leaves, and the peer knows nothing of what it added to the table. */
+  #isOpen = false
   #target: Buffer = Buffer.alloc(0)
   #at = 0
 
@@ -27,21 +35,29 @@ export class HpackEncoder {
     this.#coding = coding
   }
 
-  /** The peer's SETTINGS_HEADER_TABLE_SIZE: when it is below the default, our next block must say that we follow (RFC 7541 §4.2). */
+  /** The peer's SETTINGS_HEADER_TABLE_SIZE. Less than we use is followed at once; more is of no use to us. */
   limitTable(bytes: number): void {
-    if (bytes < DEFAULT_TABLE_BYTES) this.#owesResize = true
+    if (bytes >= this.#steady.maxBytes) return
+    this.#steady.resize(bytes)
+    this.#resizes = [bytes]
   }
 
-  /** Begins a block at `at`; the target must have room for `boundOf` every field and for one octet. */
+  /** Begins a block at `at`; the target must have room for `boundOf` every field, and for `BLOCK_OVERHEAD_BYTES`. */
   begin(target: Buffer, at: number): void {
     this.#target = target
     this.#at = at
-    if (this.#owesResize) this.#target[this.#at++] = 0x20
+    if (this.#isOpen) {
+      this.#steady.clear()
+      this.#resizes = [0, this.#steady.maxBytes]
+    }
+    this.#isOpen = true
+    for (const bytes of this.#resizes) this.#integer(RESIZE, 0x1f, bytes)
   }
 
-  /** Ends a block: @returns the position behind it. */
+  /** Ends a block, which must now be sent: @returns the position behind it. */
   finish(): number {
-    this.#owesResize = false
+    this.#resizes.length = 0
+    this.#isOpen = false
     return this.#at
   }
 
@@ -51,37 +67,43 @@ export class HpackEncoder {
 
   /** @throws Http2Error CALL_MALFORMED for octets that no field may hold: they would reach the peer as another field */
   field(name: string, value: string): void {
-    const index = STATIC_INDEX_OF_NAME.get(name) ?? 0
     if (name === '' || name.charCodeAt(0) === COLON) throw notAllowed()
-    if (this.#whole(index, name, value)) return
-    this.#integer(NEVER_INDEXED, 0x0f, index)
-    if (index === 0) this.#string(name, isNameOctet)
-    this.#string(value, isValueOctet)
+    this.#put(name, value, NAME)
   }
 
   /** `name` with its colon; ours, not from outside. */
   pseudo(name: string, value: string): void {
+    this.#put(name, value, VALUE)
+  }
+
+  #put(name: string, value: string, nameClass: number): void {
     const index = STATIC_INDEX_OF_NAME.get(name) ?? 0
     if (this.#whole(index, name, value)) return
-    this.#integer(NEVER_INDEXED, 0x0f, index)
-    if (index === 0) this.#string(name, isValueOctet)
-    this.#string(value, isValueOctet)
+    const known = this.#steady.lookUp(name, value)
+    if (typeof known === 'number') {
+      this.#integer(INDEXED, 0x7f, known)
+      return
+    }
+    if (known === 'add') this.#integer(ADDED, 0x3f, index)
+    else this.#integer(NEVER_INDEXED, 0x0f, index)
+    if (index === 0) this.#string(name, nameClass)
+    this.#string(value, VALUE)
   }
 
   #whole(index: number, name: string, value: string): boolean {
     for (let whole = index; whole !== 0 && STATIC_NAMES[whole] === name; whole++)
       if (STATIC_VALUES[whole] === value) {
-        this.#target[this.#at++] = 0x80 | whole
+        this.#target[this.#at++] = INDEXED | whole
         return true
       }
     return false
   }
 
-  #string(text: string, isAllowed: (octet: number) => boolean): void {
+  #string(text: string, octetClass: number): void {
     if (this.#coding === 'huffman') {
       const length = huffmanLength(text)
       if (length < text.length) {
-        this.#check(text, isAllowed)
+        this.#check(text, octetClass)
         this.#integer(HUFFMAN, 0x7f, length)
         this.#at = encodeHuffman(text, this.#target, this.#at)
         return
@@ -92,15 +114,15 @@ export class HpackEncoder {
     let at = this.#at
     for (let index = 0; index < text.length; index++) {
       const octet = text.charCodeAt(index)
-      if (!isAllowed(octet)) throw notAllowed()
+      if (((CLASSES[octet] ?? 0) & octetClass) === 0) throw notAllowed()
       target[at++] = octet
     }
     this.#at = at
   }
 
-  #check(text: string, isAllowed: (octet: number) => boolean): void {
+  #check(text: string, octetClass: number): void {
     for (let index = 0; index < text.length; index++)
-      if (!isAllowed(text.charCodeAt(index))) throw notAllowed()
+      if (((CLASSES[text.charCodeAt(index)] ?? 0) & octetClass) === 0) throw notAllowed()
   }
 
   #integer(pattern: number, mask: number, value: number): void {
@@ -117,6 +139,9 @@ export class HpackEncoder {
     this.#target[this.#at++] = rest
   }
 }
+
+/** Two table size updates. */
+export const BLOCK_OVERHEAD_BYTES = 8
 
 /** How many octets a field takes at most. */
 export const boundOf = (name: string, value: string): number =>

@@ -3,7 +3,12 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { HpackDecoder } from '../../../../sidecar/http2/hpack/decoder.js'
 import { DynamicTable } from '../../../../sidecar/http2/hpack/dynamic-table.js'
-import { boundOfAll, HpackEncoder, type StringCoding } from '../../../../sidecar/http2/hpack/encoder.js'
+import {
+  BLOCK_OVERHEAD_BYTES,
+  boundOfAll,
+  HpackEncoder,
+  type StringCoding,
+} from '../../../../sidecar/http2/hpack/encoder.js'
 import {
   decodedBound,
   decodeHuffman,
@@ -38,7 +43,7 @@ const entriesOf = (table: DynamicTable): string[][] =>
 
 const encode = (fields: readonly string[], coding: StringCoding): Buffer => {
   const encoder = new HpackEncoder(coding)
-  const target = Buffer.alloc(boundOfAll(fields) + 1)
+  const target = Buffer.alloc(boundOfAll(fields) + BLOCK_OVERHEAD_BYTES)
   encoder.begin(target, 0)
   encoder.fields(fields)
   return target.subarray(0, encoder.finish())
@@ -187,7 +192,7 @@ describe('HPACK encoder', () => {
     )
   })
 
-  it('never lets anybody index what it sends, but whole entries of the static table', () => {
+  it('lets nobody index what may be a secret', () => {
     expect(
       encode(['accept-encoding', 'gzip, deflate', 'cookie', 'a=1', 'x-a', 'b'], 'plain').toString('hex'),
     ).toBe(`901f1103${Buffer.from('a=1').toString('hex')}1003${Buffer.from('x-a').toString('hex')}0162`)
@@ -203,6 +208,65 @@ describe('HPACK encoder', () => {
       return target.toString('hex', 0, encoder.finish())
     }
     expect([hexOf(), hexOf()]).toEqual(['2088', '88'])
+  })
+
+  it('says a steady field by its index from the third time on, and a changing one in full', () => {
+    const encoder = new HpackEncoder('plain')
+    const decoder = new HpackDecoder(65_536)
+    const target = Buffer.alloc(10_000)
+    const lengths = Array.from({ length: 300 }, (_, call) => {
+      const fields = [
+        'user-agent',
+        'v'.repeat(50),
+        'accept',
+        `type/${call}`,
+        'cookie',
+        'same',
+        'x-api-key',
+        'same',
+      ]
+      encoder.begin(target, 0)
+      encoder.pseudo(':authority', 'tools.mesh')
+      encoder.fields(fields)
+      const length = encoder.finish()
+      expect(decoder.decode(target, 0, length)).toEqual([':authority', 'tools.mesh', ...fields])
+      return length
+    })
+    expect(lengths[2]).toBeLessThan((lengths[0] ?? 0) - 55)
+    expect(lengths[299]).toBeLessThanOrEqual((lengths[2] ?? 0) + 2)
+    expect(entriesOf(decoder.table)).toEqual([
+      ['user-agent', 'v'.repeat(50)],
+      [':authority', 'tools.mesh'],
+    ])
+  })
+
+  it('is understood by a decoder whatever is said, in whatever table, and after a head that could not be sent', () => {
+    const names = fc.constantFrom('user-agent', 'accept', 'server', 'vary', 'te', 'x-a', 'cookie')
+    const values = fc.constantFrom('a', 'b', 'c'.repeat(100), 'd'.repeat(400), 'e\n')
+    const head = fc.array(fc.tuple(names, values), { maxLength: 5 })
+    fc.assert(
+      fc.property(
+        fc.array(head, { maxLength: 40 }),
+        fc.constantFrom(4096, 500, 100, 0),
+        (heads, tableBytes) => {
+          const encoder = new HpackEncoder('plain')
+          const decoder = new HpackDecoder(65_536)
+          encoder.limitTable(tableBytes)
+          decoder.limitTable(tableBytes)
+          const target = Buffer.alloc(4096)
+          for (const pairs of heads) {
+            encoder.begin(target, 0)
+            try {
+              encoder.fields(pairs.flat())
+            } catch {
+              continue
+            }
+            expect(decoder.decode(target, 0, encoder.finish())).toEqual(pairs.flat())
+          }
+        },
+      ),
+      { numRuns: RUNS * 3 },
+    )
   })
 
   it.each([
