@@ -3,7 +3,7 @@
 
 import { type Allowance, Budget } from './budget.js'
 import type { ConnectionEvents, ConnectionOptions, Follows, Limits } from './contract.js'
-import { H2, Http2Error, nameOfCode, violation } from './error-codes.js'
+import { flood, H2, Http2Error, nameOfCode, violation } from './error-codes.js'
 import { DEFAULT_WINDOW_BYTES } from './frames.js'
 import type { ResponseHead } from './head.js'
 import { Sender, type SenderEvents } from './sender.js'
@@ -17,6 +17,11 @@ const RESETS: Allowance = { burst: 1000, perSecond: 100 }
 const UPKEEP: Allowance = { burst: 1000, perSecond: 100 }
 /** WINDOW_UPDATE, beyond two for each frame of DATA worth the name that it got from us. */
 const WINDOW_UPDATES: Allowance = { burst: 10_000, perSecond: 5000 }
+
+/** Streams that we open before the peer has said how many it bears. */
+const UNTOLD_STREAMS = 100
+/** Heads may fill the outbox as well as answers; so much more than the answers alone before it is a flood. */
+const HEADS_FACTOR = 4
 
 export class Core implements StreamCore, SenderEvents {
   readonly role: Role
@@ -74,7 +79,9 @@ export class Core implements StreamCore, SenderEvents {
   /** How many streams may be opened now. */
   get capacity(): number {
     if (this.life !== 'open' || this.streams.nextOwn > 0x7fff_ffff) return 0
-    const free = Math.max(0, this.peer.maxConcurrentStreams - this.streams.ownCount)
+    const allowed = this.peer === INITIAL_SETTINGS ? UNTOLD_STREAMS : this.peer.maxConcurrentStreams
+    const isStuck = this.sender.backlogBytes > this.limits.maxBacklogBytes
+    const free = isStuck ? 0 : Math.max(0, allowed - this.streams.ownCount)
     this.#wasFull = free === 0
     return free
   }
@@ -191,6 +198,16 @@ export class Core implements StreamCore, SenderEvents {
     this.#windowUpdates.spend()
   }
 
+  /** A peer that makes us answer and does not read may not make us keep the answers. @throws Http2Error HTTP2_FLOOD */
+  checkBacklog(): void {
+    const { maxBacklogBytes } = this.limits
+    if (
+      this.sender.answerBytes > maxBacklogBytes ||
+      this.sender.backlogBytes > maxBacklogBytes * HEADS_FACTOR
+    )
+      throw flood('too many answers wait for the peer to read')
+  }
+
   /** Peers measure with PING, and widen windows, as bodies flow: what we have sent pays for that, dribbles aside. */
   #earn(): void {
     const frames = this.sender.bodies.takeFrameCount()
@@ -271,6 +288,7 @@ export class Core implements StreamCore, SenderEvents {
 
   onWritten(): void {
     this.streams.onWritten()
+    this.announceCapacity()
   }
 }
 

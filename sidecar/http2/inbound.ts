@@ -2,7 +2,7 @@
 // any other the connection; what comes for nothing is paid for (budget.ts).
 
 import type { Core } from './core.js'
-import { flood, H2, malformed, violation } from './error-codes.js'
+import { H2, malformed, violation } from './error-codes.js'
 import type { FrameHeader, FrameSink } from './frame-reader.js'
 import { checkFrame, PRIORITY_BYTES } from './frame-rules.js'
 import { FLAG, FRAME, readUint31, readUint32 } from './frames.js'
@@ -82,7 +82,7 @@ export class Inbound implements FrameSink {
       default:
         this.#core.spendUpkeep()
     }
-    this.#checkBacklog()
+    this.#core.checkBacklog()
   }
 
   // --- bodies
@@ -224,11 +224,5 @@ export class Inbound implements FrameSink {
     this.#core.spendUpkeep()
     if ((frame.flags & FLAG.ACK) === 0) this.#core.sender.pingAck(payload)
     else this.#upkeep.onPong(payload)
-  }
-
-  /** A peer that makes us answer and does not read may not make us keep the answers. */
-  #checkBacklog(): void {
-    if (this.#core.sender.answerBytes > this.#core.limits.maxBacklogBytes)
-      throw flood('too many answers wait for the peer to read')
   }
 }

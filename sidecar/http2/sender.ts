@@ -42,6 +42,11 @@ export class Sender {
     return this.#answerBytes
   }
 
+  /** Everything that waits for the next write. */
+  get backlogBytes(): number {
+    return this.#outbox.length
+  }
+
   applyPeer(maxFrameBytes: number, headerTableBytes: number): void {
     this.#maxFrameBytes = maxFrameBytes
     this.bodies.maxFrameBytes = maxFrameBytes

@@ -3,6 +3,7 @@
 
 import type { Follows, Http2Stream, ResponseSink, StreamSink } from './contract.js'
 import type { DeclaredLength, RawFields, ResponseHead } from './head.js'
+import { checkSendable } from './hpack/encoder.js'
 
 /** What a stream needs of its connection. */
 export interface StreamCore {
@@ -108,6 +109,8 @@ export class Stream implements Http2Stream {
   endWithTrailers(fields: RawFields): void {
     if (this.isAbandoned) return
     this.#expect('body')
+    // They may leave much later, when nobody is there to hear that they cannot.
+    checkSendable(fields)
     this.trailers = fields
     this.#core.sendEnd(this, new Uint8Array())
   }

@@ -17,6 +17,7 @@ import {
   POST,
   PREFACE,
   ping,
+  reset,
   settings,
   windowUpdate,
 } from '../support/http2-raw.js'
@@ -95,6 +96,21 @@ it('a peer that asks and reads nothing gets no more answers than it may have str
   expect(answered).toBeLessThanOrEqual(101)
   expect(lines.at(-1)).toBe('close HTTP2_FLOOD 11')
   expect(grown).toBeLessThan(4 * MEGABYTE)
+})
+
+it('a peer that asks, resets and reads nothing cannot pile up heads, however slowly it goes', () => {
+  const { bench, lines } = attacked({ maxBacklogBytes: 64 * 1024 }, (stream) => {
+    stream.respond({ status: 200, fields: ['x-a', 'v'.repeat(8000)] }, 'more')
+  })
+  bench.isStuck = true
+  for (let turn = 0; turn < 10_000 && lines.at(-1) !== 'close HTTP2_FLOOD 11'; turn++) {
+    bench.nowMs += 20
+    bench.feed(headers(turn * 2 + 1, GET), reset(turn * 2 + 1, 8))
+  }
+  expect(lines.at(-1)).toBe('close HTTP2_FLOOD 11')
+  bench.isStuck = false
+  bench.turn()
+  expect(Buffer.concat(bench.writes).length).toBeLessThan(300 * 1024)
 })
 
 it('a body that nobody consumes is held by its windows, whatever is sent', () => {

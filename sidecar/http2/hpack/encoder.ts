@@ -103,7 +103,7 @@ export class HpackEncoder {
     if (this.#coding === 'huffman') {
       const length = huffmanLength(text)
       if (length < text.length) {
-        this.#check(text, octetClass)
+        checkOctets(text, octetClass)
         this.#integer(HUFFMAN, 0x7f, length)
         this.#at = encodeHuffman(text, this.#target, this.#at)
         return
@@ -120,11 +120,6 @@ export class HpackEncoder {
     this.#at = at
   }
 
-  #check(text: string, octetClass: number): void {
-    for (let index = 0; index < text.length; index++)
-      if (((CLASSES[text.charCodeAt(index)] ?? 0) & octetClass) === 0) throw notAllowed()
-  }
-
   #integer(pattern: number, mask: number, value: number): void {
     if (value < mask) {
       this.#target[this.#at++] = pattern | value
@@ -138,6 +133,21 @@ export class HpackEncoder {
     }
     this.#target[this.#at++] = rest
   }
+}
+
+/** @throws Http2Error CALL_MALFORMED for what `fields` would refuse, before anything is written */
+export function checkSendable(fields: readonly string[]): void {
+  for (let at = 0; at < fields.length; at++) {
+    const text = fields[at] ?? ''
+    const octetClass = at % 2 === 0 ? NAME : VALUE
+    if (text === '' && octetClass === NAME) throw notAllowed()
+    checkOctets(text, octetClass)
+  }
+}
+
+function checkOctets(text: string, octetClass: number): void {
+  for (let at = 0; at < text.length; at++)
+    if (((CLASSES[text.charCodeAt(at)] ?? 0) & octetClass) === 0) throw notAllowed()
 }
 
 /** Two table size updates. */

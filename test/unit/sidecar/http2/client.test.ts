@@ -106,6 +106,25 @@ describe('a client', () => {
     expect([lines.at(-1), bench.connection.capacity]).toEqual(['capacity', 1])
   })
 
+  it('opens no more than a hundred before it was told', () => {
+    const { events } = listenTo()
+    expect(openClient(events).connection.capacity).toBe(100)
+    expect(openClient(events).feed(settings()).connection.capacity).toBe(0xffff_ffff)
+  })
+
+  it('opens none while too much waits for the peer to read', () => {
+    const { bench, ask, lines } = started({ maxBacklogBytes: 1000 })
+    bench.isStuck = true
+    ask()
+    let asked = 0
+    for (; bench.connection.capacity > 0; asked++) ask({ fields: ['x-a', 'v'.repeat(90)] }).stream.reset(8)
+    expect(asked).toBeLessThan(12)
+    bench.isStuck = false
+    bench.turn()
+    expect(lines.at(-1)).toBe('capacity')
+    expect(bench.connection.capacity).toBeGreaterThan(0)
+  })
+
   it('tells refused requests from lost ones when the peer goes away', () => {
     const { bench, ask, lines } = started()
     const first = ask()

@@ -304,6 +304,20 @@ describe('flow control of a server', () => {
     ])
   })
 
+  it('refuses trailers that could not be sent while there is somebody to hear it', () => {
+    const { bench, taken } = started()
+    bench.feed(settings([4, 1]), headers(1, GET))
+    const [{ stream }] = taken as [(typeof taken)[number]]
+    stream.respond(OK, 'more')
+    stream.write(Buffer.from('xyz'))
+    expect(() => stream.endWithTrailers(['x-sum', '3\n'])).toThrow(
+      expect.objectContaining({ code: 'CALL_MALFORMED' }) as Error,
+    )
+    stream.endWithTrailers([])
+    bench.turn().feed(windowUpdate(1, 2))
+    expect(bench.frames().at(-1)?.flags).toBe(END_HEADERS | END_STREAM)
+  })
+
   it('ends a body with nothing left to send although the window is shut', () => {
     const { bench, taken } = started()
     bench.feed(settings([4, 0]), headers(1, GET))
