@@ -132,7 +132,9 @@ const someFrame = fc.oneof(
   },
   {
     weight: 6,
-    arbitrary: fc.tuple(someId, fc.constantFrom(0, 0, 1)).map(([id, flags]) => data(id, 'data', flags)),
+    arbitrary: fc
+      .tuple(someId, fc.constantFrom('data', 'da'), fc.constantFrom(0, 0, 1))
+      .map(([id, body, flags]) => data(id, body, flags)),
   },
   {
     weight: 2,
@@ -189,6 +191,25 @@ it('understands random header blocks as node:http2 does, or refuses them', async
         ? Buffer.concat([start, Buffer.from(octets)])
         : Buffer.concat([Buffer.from(octets), start])
       const bytes = Buffer.concat([frame(1, END_HEADERS | END_STREAM, 1, head), headers(3, GET)])
+      expect(differences(judgeByUs(bytes), await oracle.judge(bytes))).toEqual([])
+    }),
+    { seed: SEED, numRuns: RUNS },
+  )
+})
+
+it('holds bodies against their declared length as node:http2 does', async () => {
+  const piece = fc.tuple(fc.constantFrom('', 'a', 'bc', 'def'), fc.nat(3))
+  const ending = fc.constantFrom('data', 'trailers', 'none')
+  await fc.assert(
+    fc.asyncProperty(fc.nat(7), fc.array(piece, { maxLength: 4 }), ending, async (length, pieces, end) => {
+      const bytes = Buffer.concat([
+        headers(1, [[':method', 'POST'], ...GET.slice(1), ['content-length', String(length)]], END_HEADERS),
+        ...pieces.map(([body, pad]) =>
+          data(1, `${String.fromCharCode(pad)}${body}${'\0'.repeat(pad)}`, PADDED),
+        ),
+        ...(end === 'data' ? [data(1, '')] : []),
+        ...(end === 'trailers' ? [headers(1, [['x-t', '1']])] : []),
+      ])
       expect(differences(judgeByUs(bytes), await oracle.judge(bytes))).toEqual([])
     }),
     { seed: SEED, numRuns: RUNS },

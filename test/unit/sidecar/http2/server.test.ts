@@ -406,7 +406,7 @@ describe('flow control of a server', () => {
   it('gives bulk bodies turns of sixteen kilobytes', () => {
     const { bench, taken } = started()
     bench.feed(
-      settings([4, 10_000_000]),
+      settings([4, 10_000_000], [5, 1_000_000]),
       windowUpdate(0, 100_000_000),
       headers(1, GET),
       headers(3, GET),
