@@ -17,7 +17,10 @@ export interface Wire {
 /** Whether a head is all there is, or a body or trailers follow. */
 export type Follows = 'more' | 'nothing'
 
-/** One side of one stream. `onEnd` or `onReset` is the last call. */
+/**
+ * What the user of a stream hears. Behind `onEnd` the peer says nothing more, but while our message is under way `onDrain` and `onReset` may
+ * still come; behind `onReset` comes nothing.
+ */
 export interface StreamSink {
   /** A piece of body, good for this call only: copy what is kept. It counts against the window until `consume`. */
   onData(bytes: Buffer): void
