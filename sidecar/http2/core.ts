@@ -74,8 +74,6 @@ export class Core implements StreamCore, SenderEvents {
     this.#receiveWindow += more
   }
 
-  // --- streams
-
   /** How many streams may be opened now. */
   get capacity(): number {
     if (this.life !== 'open' || this.streams.nextOwn > 0x7fff_ffff) return 0
@@ -184,8 +182,6 @@ export class Core implements StreamCore, SenderEvents {
     if (this.#wasFull && this.capacity > 0) this.events.onCapacity()
   }
 
-  // --- what comes for nothing
-
   /** A frame that brings no call forward. @throws Http2Error HTTP2_FLOOD */
   spendUpkeep(): void {
     this.#earn()
@@ -215,8 +211,6 @@ export class Core implements StreamCore, SenderEvents {
     this.#upkeep.earn(frames)
     this.#windowUpdates.earn(2 * frames)
   }
-
-  // --- windows towards the peer
 
   /** Counts a frame of DATA. @throws Http2Error FLOW_CONTROL_ERROR when it is more than was allowed */
   charge(bytes: number): void {
@@ -254,8 +248,6 @@ export class Core implements StreamCore, SenderEvents {
     this.#streamWindow += delta
     for (const stream of this.streams.all()) stream.receiveWindow += delta
   }
-
-  // --- the end
 
   leaveWhenEmpty(): void {
     if (this.life === 'leaving' && this.streams.size === 0) this.close(undefined)

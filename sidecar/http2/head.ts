@@ -71,7 +71,19 @@ export function readResponseHead(list: RawFields): ResponseHead {
     throw malformed(':status is missing or no status')
   const fields = list.slice(2)
   checkFields(fields)
+  if (status === '204' || status.startsWith('1'))
+    return { status: Number(status), fields: withoutLength(fields, status) }
   return { status: Number(status), fields }
+}
+
+/** A response that can have no body declares no length (RFC 9110 §8.6); that of nothing is common with 204, and dropped. */
+function withoutLength(fields: string[], status: string): RawFields {
+  const declared = declaredLength(fields)
+  if (declared === null) return fields
+  if (declared !== 0 || status !== '204') throw malformed('content-length where no body can be')
+  return fields.flatMap((name, at) =>
+    at % 2 === 0 && name !== 'content-length' ? [name, fields[at + 1] ?? ''] : [],
+  )
 }
 
 /** @throws Http2Error CALL_MALFORMED */

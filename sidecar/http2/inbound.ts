@@ -85,8 +85,6 @@ export class Inbound implements FrameSink {
     this.#core.checkBacklog()
   }
 
-  // --- bodies
-
   #beginData(frame: FrameHeader): void {
     const core = this.#core
     core.charge(frame.length)
@@ -145,8 +143,6 @@ export class Inbound implements FrameSink {
     if (isEnd) this.#messages.onEnd(stream)
   }
 
-  // --- streams
-
   #onReset(streamId: number, code: number): void {
     const { streams } = this.#core
     const stream = streams.get(streamId)
@@ -196,8 +192,6 @@ export class Inbound implements FrameSink {
     // There is no stream that could be reset.
     else throw error
   }
-
-  // --- the connection
 
   #onSettings(frame: FrameHeader, payload: Buffer): void {
     const core = this.#core

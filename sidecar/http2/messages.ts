@@ -79,7 +79,8 @@ export class Messages {
     let declared: number | null
     try {
       head = readRequestHead(list, this.#side.allowsExtendedConnect)
-      declared = head.method === 'CONNECT' ? null : declaredLength(head.fields)
+      declared = declaredLength(head.fields)
+      if (head.method === 'CONNECT') declared = null
       if (block.endsStream && (declared ?? 0) !== 0) throw wrongLength()
     } catch (error) {
       if (!(error instanceof Http2Error)) throw error
@@ -113,7 +114,8 @@ export class Messages {
     const hasBody = !stream.isBodyless && head.status !== 204 && head.status !== 304
     stream.isBodyless = !hasBody
     const isTunnel = stream.isConnect && head.status < 300
-    stream.declared = hasBody && !isTunnel ? declaredLength(head.fields) : null
+    const declared = declaredLength(head.fields)
+    stream.declared = hasBody && !isTunnel ? declared : null
     if (endsStream && (stream.declared ?? 0) !== 0) throw wrongLength()
     stream.remote = endsStream ? 'closed' : 'body'
     sink?.onHead(head)

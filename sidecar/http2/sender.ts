@@ -53,8 +53,6 @@ export class Sender {
     this.#encoder.limitTable(headerTableBytes)
   }
 
-  // --- heads
-
   request(streamId: number, head: RequestHead, follows: Follows): void {
     const { method, scheme, authority, path, protocol, fields } = head
     const pseudo: (readonly [string, string])[] = [[':method', method]]
@@ -104,8 +102,6 @@ export class Sender {
     }
   }
 
-  // --- bodies
-
   data(stream: Stream, bytes: Uint8Array): boolean {
     const isSent = this.bodies.write(stream, bytes)
     this.wake()
@@ -117,8 +113,6 @@ export class Sender {
     this.#outbox.frame(FRAME.DATA, FLAG.END_STREAM, streamId, NOTHING)
     this.wake()
   }
-
-  // --- upkeep
 
   preface(role: 'client' | 'server', settings: Uint8Array): void {
     if (role === 'client') this.#outbox.raw(CLIENT_PREFACE)
@@ -162,8 +156,6 @@ export class Sender {
     this.#answerBytes += FRAME_HEADER_BYTES + 8
     this.wake()
   }
-
-  // --- the wire
 
   wake(): void {
     if (this.#isScheduled || this.#isWriting || this.#end === 'ended') return

@@ -101,6 +101,15 @@ describe('response heads', () => {
       status: 204,
       fields: ['host', 'kept'],
     })
+    expect(
+      readResponseHead([':status', '204', 'a', 'content-length', 'content-length', '0', 'c', 'd']).fields,
+    ).toEqual(['a', 'content-length', 'c', 'd'])
+    for (const [status, length] of [
+      ['204', '5'],
+      ['100', '0'],
+      ['103', '1'],
+    ] as const)
+      expect(() => readResponseHead([':status', status, 'content-length', length])).toThrow(malformed)
     for (const status of ['', '20', '099', '600', '2oo', ' 200'])
       expect(() => readResponseHead([':status', status])).toThrow(malformed)
   })

@@ -6,11 +6,12 @@ import type { ServerEvents } from '../../../../../sidecar/http2/contract.js'
 import { helloEvents } from '../../../../support/http2-hello.js'
 import { HELLO, openServer, PREFACE, parseFrames } from '../../../../support/http2-raw.js'
 import type { Case } from './case.js'
+import { DEFINITIONS } from './definition-cases.js'
 import { FRAMES } from './frame-cases.js'
 import { GENERIC } from './generic-cases.js'
 import { MESSAGES } from './message-cases.js'
 
-const CASES: readonly Case[] = [...GENERIC, ...FRAMES, ...MESSAGES]
+const CASES: readonly Case[] = [...GENERIC, ...FRAMES, ...DEFINITIONS, ...MESSAGES]
 const EVENTS: ServerEvents = helloEvents()
 
 /** Steps with more bytes than this are cut near their ends and at every 512th byte only. */
