@@ -13,7 +13,7 @@ import { CLI, jsonLines } from '../support/cli-home.js'
 import { openCliMesh } from '../support/cli-mesh.js'
 
 const ELSEWHERE =
-  /^(up|run|sidecar|demo|init|ca serve|ca backup|ca restore|ca root|ca recovery --confirm|collector serve|audit tail|operator (enrol|show|remove))\b|^agent remove tickets$|^cert revoke \w+$|^cert export\b|^cert issue legacy\b|^cert show \.\//
+  /^(up|run|sidecar|demo|init|ca serve|ca backup|ca restore|ca root|ca recovery --confirm|ca rotate|collector serve|audit tail|operator (enrol|show|remove))\b|^agent remove tickets$|^cert revoke \w+$|^cert export\b|^cert issue legacy\b|^cert show \.\//
 /** What withdraws runs last, and what registers before what asks for it. */
 const order = (example: string): number =>
   example.startsWith('agent add') ? 0 : /^(revoke|cert revoke|agent remove)/.test(example) ? 2 : 1
