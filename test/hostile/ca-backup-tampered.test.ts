@@ -54,6 +54,12 @@ describe('the sealed stream', () => {
     }
   })
 
+  it('is refused when it ends early, or says more than was asked, although all that was asked is there', () => {
+    const sealed = seal(Buffer.alloc(200_000, 1))
+    expect(() => open(sealed.subarray(0, 2 * (65_536 + 16)), 2 * 65_536)).toThrow(code('BACKUP_DAMAGED'))
+    expect(() => open(sealed, 199_999)).toThrow(code('BACKUP_DAMAGED'))
+  })
+
   it('is refused when chunks are cut, swapped, left out, repeated or added', () => {
     const size = 65_536 + 16
     const sealed = seal(Buffer.alloc(200_000, 1))
@@ -132,7 +138,8 @@ describe('a backup file', () => {
     for (const [index, name] of names.entries()) {
       const planted = path.join(dir, `planted-${index}`)
       await sealFile(planted, passphrase, async (sealer) => {
-        writeManifest(sealer, { version: 1, trustDomain, takenAt: 1, ca: [{ name, size: 0 }], home: [] })
+        const ca = ['ca.db', name].map((each) => ({ name: each, size: 0 }))
+        writeManifest(sealer, { version: 1, trustDomain, takenAt: 1, ca, home: [] })
         await Promise.resolve()
       })
       const into = home()
