@@ -91,7 +91,7 @@ it('goes on after the CA was lost and restored elsewhere', async () => {
   }
 })
 
-it('takes the key of the root away, and proves the copy first', async () => {
+it('takes the key of the root away, proves the copy first, and rotates with it alone', async () => {
   await using home = openCliHome()
   const root = path.join(home.dir, 'root-passphrase')
   const issuing = path.join(home.dir, 'issuing-passphrase')
@@ -114,9 +114,15 @@ it('takes the key of the root away, and proves the copy first', async () => {
   expect(readFileSync(path.join(usb, 'root.key.pem'), 'utf8')).toBe(pem)
   expect(readdirSync(path.join(home.dir, 'ca'))).not.toContain('root.key.pem')
   expect(await exported(root)).toBe('ROOT_KEY_ABSENT')
-  // serving never needed it
+  // serving never needed it, a rotation does
   const running = home.start('ca', 'serve', '--ca-port', '0', '--passphrase-file', issuing)
   await running.says(/CA ready/)
+  const before = readFileSync(path.join(home.dir, 'ca', 'issuing.pem'), 'utf8')
+  const rotate = ['ca', 'rotate', 'issuing', '--yes', '--root-passphrase-file', root]
+  expect(await codeOf(home, ...rotate)).toBe('ROOT_KEY_ABSENT')
+  await home.ok(...rotate, '--root-key', path.join(usb, 'root.key.pem'))
+  expect(readFileSync(path.join(home.dir, 'ca', 'issuing.pem'), 'utf8')).not.toBe(before)
+  expect(readdirSync(path.join(home.dir, 'ca'))).not.toContain('root.key.pem')
 })
 
 async function serve(home: CliHome, dir: string, caPort: string) {
