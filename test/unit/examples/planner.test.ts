@@ -22,7 +22,7 @@ test.each([
   ['4', /CA down.*all calls/],
   ['5', /audit\.onFailure/],
   ['6', /troth agent restore NAME/],
-  ['7', /stop it, then copy/],
+  ['7', /one encrypted file .*keys as they lie/],
   ['8', /does not protect one agent from another/],
   ['9', /body\.max/],
 ])('what the planner finds for ticket %s answers it', async (wanted, answer) => {
