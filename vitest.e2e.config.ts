@@ -1,12 +1,12 @@
 import { defineConfig } from 'vitest/config'
 
-// Spawns the built programs; one file at a time, because they share two cores and real ports.
+// Spawns the built programs. Two files at a time: they wait for processes more than they work, and take free ports.
 export default defineConfig({
   test: {
     include: ['test/e2e/**/*.test.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    fileParallelism: false,
+    maxWorkers: 2,
     pool: 'forks',
   },
 })
