@@ -69,15 +69,15 @@ export function openSqliteReader(file: string): Sqlite {
 }
 
 /**
- * Copies a database, as of one moment, while another process may be writing it (SQLite's online backup).
+ * Copies a database, as of one moment, while another process may be writing it.
  * @param copy must not be there
  * @throws MeshError LEDGER_MISSING | STATE_UNREADABLE
  */
-export async function copySqlite(file: string, copy: string): Promise<void> {
+export function copySqlite(file: string, copy: string): void {
   const db = openSqliteReader(file)
   try {
-    // all pages in one step: a writer in between would make it begin again, under load for ever
-    await db.backup(copy, { progress: () => 2 ** 31 - 1 })
+    // not the online backup: its object cannot be kept alive (see below), and a writer makes it begin again
+    db.prepare('VACUUM INTO ?').run(copy)
     chmodSync(copy, 0o600)
   } catch (error) {
     throw openError(file, error)
@@ -94,7 +94,7 @@ export async function copySqlite(file: string, copy: string): Promise<void> {
  */
 const kept = new Set<Sqlite>()
 
-function keepAlive(db: Database.Database): Sqlite {
+export function keepAlive(db: Database.Database): Sqlite {
   const statements = new Map<string, Statement>()
   const prepare = db.prepare.bind(db)
   const prepareOnce = (sql: string): Statement => {

@@ -46,7 +46,7 @@ export async function backupCa(options: BackupOptions): Promise<BackedUp> {
   const aside = mkdtempSync(path.join(home, 'backup.new-'))
   try {
     const takenAt = clock.now()
-    const files = await copyDatabase(dir, aside)
+    const files = copyDatabase(dir, aside)
     const database = path.join(aside, DATABASE)
     const trustDomain = await trustDomainOf(database)
     const ca = [
@@ -78,10 +78,10 @@ const TRIES = 3
  * Copies the database, and finds the files that belong to it: they are looked at before and after, so that a rotation in between
  * cannot leave a database without its keys.
  */
-async function copyDatabase(dir: string, aside: string): Promise<StateFile[]> {
+function copyDatabase(dir: string, aside: string): StateFile[] {
   for (let attempt = 0; attempt < TRIES; attempt += 1) {
     const before = stateOf(dir)
-    await copySqlite(path.join(dir, DATABASE), path.join(aside, DATABASE))
+    copySqlite(path.join(dir, DATABASE), path.join(aside, DATABASE))
     if (isDeepStrictEqual(stateOf(dir), before)) return before
     rmSync(path.join(aside, DATABASE))
   }

@@ -1,9 +1,9 @@
 // The disk of the CA fails between the commit of a change and what follows it: members must hear of the change all the same.
 
 import path from 'node:path'
-import Database from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { READ_REVOKED } from '../../mesh/wire/admin.js'
+import { rawSqlite } from '../support/raw-sqlite.js'
 import { answerOf, codeOf, startCa, type TestCa } from '../support/running-ca.js'
 
 /** From now on nothing can be written into that table, as on a full disk. */
@@ -15,7 +15,7 @@ function failWrites(ca: TestCa, table: string): void {
 }
 
 function alter(ca: TestCa, sql: string): void {
-  const db = new Database(path.join(ca.home, 'ca', 'ca.db'))
+  const db = rawSqlite(path.join(ca.home, 'ca', 'ca.db'))
   db.exec(sql)
   db.close()
 }

@@ -1,5 +1,4 @@
 import path from 'node:path'
-import Database from 'better-sqlite3'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { CA_ITSELF, LOCAL_ADMIN, tokenBearer } from '../../../ca/actor.js'
 import { openRefusals } from '../../../ca/refusals.js'
@@ -13,6 +12,7 @@ import { NOBODY, type Refusal } from '../../../mesh/audit-record.js'
 import { parseAgentName, parseTrustDomain } from '../../../mesh/spiffe-id.js'
 import { scratchDir } from '../../support/audit-records.js'
 import { manualClock } from '../../support/manual-clock.js'
+import { rawSqlite } from '../../support/raw-sqlite.js'
 
 const trustDomain = parseTrustDomain('acme.internal')
 const NOW = 1_790_000_000_000
@@ -144,7 +144,7 @@ describe('the audit of the CA', () => {
     await store.record(done('one'))
     await store.record(done('two'))
     const before = rowsOf()
-    const db = new Database(file)
+    const db = rawSqlite(file)
     // the columns that are generated cannot be named
     expect(() =>
       db.exec(
@@ -160,7 +160,7 @@ describe('the audit of the CA', () => {
 
   it('takes over the actions of an older release', async () => {
     const old = path.join(scratch.dir, 'old.db')
-    const db = new Database(old)
+    const db = rawSqlite(old)
     const audit = MIGRATIONS.findIndex((sql) => sql.includes('DROP TABLE actions'))
     for (const sql of MIGRATIONS.slice(0, audit)) db.exec(sql)
     db.pragma(`user_version = ${audit}`)

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { openStore } from '../../../collector/store.js'
 import { encodeStrictly } from '../../../host/audit-encode.js'
@@ -18,6 +17,7 @@ import {
   scratchDir,
   TICKETS,
 } from '../../support/audit-records.js'
+import { rawSqlite } from '../../support/raw-sqlite.js'
 
 const T0 = 1_790_000_000_000
 const SEARCH: Party = { id: 'spiffe://acme.internal/agent/search', instance: null, serial: null }
@@ -180,7 +180,7 @@ describe('a ledger of a sidecar', () => {
   test('its columns are read out of the exact bytes', async () => {
     using scratch = scratchDir()
     const ledger = sidecarLedger(scratch.dir, someRecords())
-    const db = new Database(path.join(scratch.dir, 'ledger.db'), { readonly: true })
+    const db = rawSqlite(path.join(scratch.dir, 'ledger.db'), { readonly: true })
     expect(
       db
         .prepare(
@@ -326,7 +326,7 @@ describe('what is no ledger', () => {
       'text',
       (file: string) => writeFileSync(file, 'this is not a database, and long enough to tell'.repeat(50)),
     ],
-    ['another database', (file: string) => void new Database(file).exec('CREATE TABLE a (b)').close()],
+    ['another database', (file: string) => void rawSqlite(file).exec('CREATE TABLE a (b)').close()],
     ['an empty file', (file: string) => writeFileSync(file, '')],
   ])('%s is STATE_UNREADABLE', (_, make) => {
     using scratch = scratchDir()

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import Database from 'better-sqlite3'
 import { describe, expect, it } from 'vitest'
 import { openSqlite, type Sqlite } from '../../../host/sqlite.js'
+import { rawSqlite } from '../../support/raw-sqlite.js'
 
 const MIGRATIONS = ['CREATE TABLE things (name TEXT NOT NULL PRIMARY KEY) STRICT']
 
@@ -24,7 +24,7 @@ function openThings() {
 const add = (db: Sqlite, name: string): void =>
   void db.prepare('INSERT INTO things (name) VALUES (?)').run(name)
 const names = (file: string): unknown[] => {
-  const other = new Database(file, { readonly: true })
+  const other = rawSqlite(file, { readonly: true })
   const rows = other.prepare('SELECT name FROM things ORDER BY rowid').pluck().all()
   other.close()
   return rows

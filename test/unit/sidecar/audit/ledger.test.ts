@@ -1,9 +1,9 @@
 import path from 'node:path'
-import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { encodeStrictly } from '../../../../host/audit-encode.js'
 import { type Entry, type LedgerOptions, openLedger } from '../../../../sidecar/audit/ledger.js'
 import { copyLedger, decidedCall, endedCall, PLANNER, scratchDir } from '../../../support/audit-records.js'
+import { rawSqlite } from '../../../support/raw-sqlite.js'
 
 const open = (dir: string, changes: Partial<LedgerOptions> = {}) =>
   openLedger({ dir, author: PLANNER.id, durability: 'process', maxDiskBytes: 2 ** 26, now: 1000, ...changes })
@@ -36,7 +36,7 @@ test('a kill leaves the same ledger to go on with', async () => {
 })
 
 const pretendOtherBoot = (dir: string): void => {
-  const db = new Database(path.join(dir, 'ledger.db'))
+  const db = rawSqlite(path.join(dir, 'ledger.db'))
   db.prepare("UPDATE run SET boot_id = 'another boot'").run()
   db.close()
 }
@@ -129,7 +129,7 @@ test('open calls are found although thousands of settled records lie after the l
 
 test('a file that is no ledger is refused and left as it was', () => {
   using scratch = scratchDir()
-  const db = new Database(path.join(scratch.dir, 'ledger.db'))
+  const db = rawSqlite(path.join(scratch.dir, 'ledger.db'))
   db.exec('CREATE TABLE mine (a); PRAGMA user_version = 99')
   db.close()
   expect(() => open(scratch.dir)).toThrow(expect.objectContaining({ code: 'STATE_UNREADABLE' }))

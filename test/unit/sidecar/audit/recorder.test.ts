@@ -1,5 +1,4 @@
 import path from 'node:path'
-import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import type { AuditRow } from '../../../../host/audit-row.js'
 import { ANY_RECORD, openLedgerReader } from '../../../../host/audit-table.js'
@@ -16,6 +15,7 @@ import {
 } from '../../../support/audit-records.js'
 import { type ManualClock, manualClock } from '../../../support/manual-clock.js'
 import { memoryLog } from '../../../support/memory-log.js'
+import { rawSqlite } from '../../../support/raw-sqlite.js'
 
 const MIB = 1024 * 1024
 
@@ -323,7 +323,7 @@ test('when there is room again it recovers by itself, without a call, and writes
   for (let n = 0; n < 3; n += 1)
     await expect(recorder.decided(decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
   // Somebody else makes room in the file.
-  const other = new Database(path.join(scratch.dir, 'ledger.db'))
+  const other = rawSqlite(path.join(scratch.dir, 'ledger.db'))
   other.prepare("DELETE FROM record WHERE kind = 'decided' AND seq < 200").run()
   other.close()
   clock.advance(1000)
@@ -415,7 +415,7 @@ test('a start reads only what came after the last call that was open', async () 
   clock.advance(25)
   copyLedger(scratch.dir, copy.dir)
   await recorder.close()
-  const db = new Database(path.join(copy.dir, 'ledger.db'), { readonly: true })
+  const db = rawSqlite(path.join(copy.dir, 'ledger.db'), { readonly: true })
   const { settled_seq: settled } = db.prepare('SELECT settled_seq FROM run').get() as { settled_seq: number }
   const { length } = db.prepare('SELECT count(*) AS length FROM record').get() as { length: number }
   db.close()
