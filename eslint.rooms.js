@@ -69,8 +69,9 @@ export const ROOMS = [
       'sidecar/parts.ts',
     ],
   },
-  { room: 'sidecar/http1', may: ['mesh/errors.ts', 'sidecar/http1'] },
-  { room: 'sidecar/http2', may: ['mesh/errors.ts', 'sidecar/http2'], node: [] },
+  { room: 'sidecar/http', may: ['mesh/errors.ts', 'sidecar/http'], node: [] },
+  { room: 'sidecar/http1', may: ['mesh/errors.ts', 'sidecar/http', 'sidecar/http1'] },
+  { room: 'sidecar/http2', may: ['mesh/errors.ts', 'sidecar/http', 'sidecar/http2'], node: [] },
   { room: 'sidecar/call', may: ['mesh', 'sidecar/operation', 'sidecar/call', 'sidecar/http1'] },
   { room: 'collector', may: ['mesh', 'host', 'member', 'collector'] },
   {

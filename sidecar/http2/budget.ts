@@ -1,7 +1,7 @@
 // What a peer may do for nothing. Frames that bring no call forward are cheap to send and cost us work; each kind has a purse that fills
 // with time, and an empty one ends the connection (ENHANCE_YOUR_CALM). Owns counters only.
 
-import { flood } from './error-codes.js'
+import { flood } from './errors.js'
 
 export interface Allowance {
   /** How many at once. */
@@ -28,7 +28,7 @@ export class Budget {
     this.#filledAt = now()
   }
 
-  /** @throws Http2Error HTTP2_FLOOD when it is spent */
+  /** @throws StreamError HTTP2_FLOOD when it is spent */
   spend(): void {
     this.#left -= 1
     // The clock is read only when the purse is empty.

@@ -1,19 +1,14 @@
 // A connection of HTTP/2 (RFC 9113) in either role, over any transport: bytes are fed in, bytes are handed to the wire, and messages go to
 // sinks as structure. No sockets, no timers, no mesh: deadlines are its user's, who calls `close` when one has passed.
 
-import type {
-  ConnectionEvents,
-  ConnectionOptions,
-  Follows,
-  Http2Stream,
-  ResponseSink,
-  ServerEvents,
-} from './contract.js'
+import type { RequestHead } from '../http/message.js'
+import type { Follows, ResponseSink } from '../http/stream.js'
+import { H2, StreamError } from '../http/stream-error.js'
+import type { ConnectionEvents, ConnectionOptions, Http2Stream, ServerEvents } from './contract.js'
 import { Core } from './core.js'
-import { H2, Http2Error, violation } from './error-codes.js'
+import { violation } from './errors.js'
 import { FrameReader } from './frame-reader.js'
 import { LARGEST_STREAM_ID } from './frames.js'
-import type { RequestHead } from './head.js'
 import { Inbound, type UpkeepEvents } from './inbound.js'
 import { Messages, type Side } from './messages.js'
 import type { Role, Settings } from './settings.js'
@@ -65,7 +60,7 @@ export class Http2Connection implements UpkeepEvents {
     try {
       this.#reader.feed(bytes)
     } catch (error) {
-      if (!(error instanceof Http2Error)) throw error
+      if (!(error instanceof StreamError)) throw error
       this.core.fail(error)
     }
   }
@@ -87,7 +82,7 @@ export class Http2Connection implements UpkeepEvents {
     this.core.close(
       streams.size === 0
         ? undefined
-        : new Http2Error('HTTP2_CONNECTION_LOST', H2.CANCEL, 'the connection ended while streams were open'),
+        : new StreamError('HTTP2_CONNECTION_LOST', H2.CANCEL, 'the connection ended while streams were open'),
     )
   }
 
@@ -195,7 +190,7 @@ export class ClientConnection extends Http2Connection {
   /**
    * Sends a request.
    *
-   * @throws Http2Error HTTP2_STREAM_REFUSED when there is no `capacity`, or no extended CONNECT with this peer; CALL_MALFORMED when the head
+   * @throws StreamError HTTP2_STREAM_REFUSED when there is no `capacity`, or no extended CONNECT with this peer; CALL_MALFORMED when the head
    *   cannot be sent
    */
   request(head: RequestHead, follows: Follows, sink: ResponseSink): Http2Stream {
@@ -216,4 +211,5 @@ export class ClientConnection extends Http2Connection {
   }
 }
 
-const cannotOpen = (why: string): Http2Error => new Http2Error('HTTP2_STREAM_REFUSED', H2.REFUSED_STREAM, why)
+const cannotOpen = (why: string): StreamError =>
+  new StreamError('HTTP2_STREAM_REFUSED', H2.REFUSED_STREAM, why)

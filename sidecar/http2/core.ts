@@ -1,11 +1,13 @@
 // The heart of a connection: its streams, its sender, the windows towards the peer, what the peer may do for nothing, and the one way in
 // which a stream or the whole connection ends. Frames are read by Inbound, heads by Messages; both act through this.
 
+import type { ResponseHead } from '../http/message.js'
+import type { Follows } from '../http/stream.js'
+import { H2, nameOfCode, StreamError } from '../http/stream-error.js'
 import { type Allowance, Budget } from './budget.js'
-import type { ConnectionEvents, ConnectionOptions, Follows, Limits } from './contract.js'
-import { flood, H2, Http2Error, nameOfCode, violation } from './error-codes.js'
+import type { ConnectionEvents, ConnectionOptions, Limits } from './contract.js'
+import { flood, violation } from './errors.js'
 import { DEFAULT_WINDOW_BYTES } from './frames.js'
-import type { ResponseHead } from './head.js'
 import { Sender, type SenderEvents } from './sender.js'
 import { formatSettings, INITIAL_SETTINGS, type Role, type Settings } from './settings.js'
 import { Stream, type StreamCore } from './stream.js'
@@ -140,23 +142,23 @@ export class Core implements StreamCore, SenderEvents {
     this.#abandon(stream, 'us')
   }
 
-  /** A fault of the peer ends it; the connection goes on (RFC 9113 §5.4.2). @throws Http2Error HTTP2_FLOOD */
-  failStream(stream: Stream, error: Http2Error): void {
+  /** A fault of the peer ends it; the connection goes on (RFC 9113 §5.4.2). @throws StreamError HTTP2_FLOOD */
+  failStream(stream: Stream, error: StreamError): void {
     this.reset(stream, error.h2)
     stream.sink.onReset(error)
     this.events.onRefused(error, stream.id)
     this.#resets.spend()
   }
 
-  /** A stream that never came to be. @throws Http2Error HTTP2_FLOOD */
-  refuse(streamId: number, error: Http2Error): void {
+  /** A stream that never came to be. @throws StreamError HTTP2_FLOOD */
+  refuse(streamId: number, error: StreamError): void {
     this.sender.reset(streamId, error.h2)
     this.streams.forgive(streamId)
     this.events.onRefused(error, streamId)
     this.#resets.spend()
   }
 
-  /** The peer ends it. @throws Http2Error HTTP2_FLOOD */
+  /** The peer ends it. @throws StreamError HTTP2_FLOOD */
   resetByPeer(stream: Stream, code: number): void {
     this.#abandon(stream, 'peer')
     stream.sink.onReset(resetError(code))
@@ -182,19 +184,19 @@ export class Core implements StreamCore, SenderEvents {
     if (this.#wasFull && this.capacity > 0) this.events.onCapacity()
   }
 
-  /** A frame that brings no call forward. @throws Http2Error HTTP2_FLOOD */
+  /** A frame that brings no call forward. @throws StreamError HTTP2_FLOOD */
   spendUpkeep(): void {
     this.#earn()
     this.#upkeep.spend()
   }
 
-  /** @throws Http2Error HTTP2_FLOOD */
+  /** @throws StreamError HTTP2_FLOOD */
   spendWindowUpdate(): void {
     this.#earn()
     this.#windowUpdates.spend()
   }
 
-  /** A peer that makes us answer and does not read may not make us keep the answers. @throws Http2Error HTTP2_FLOOD */
+  /** A peer that makes us answer and does not read may not make us keep the answers. @throws StreamError HTTP2_FLOOD */
   checkBacklog(): void {
     const { maxBacklogBytes } = this.limits
     if (
@@ -212,7 +214,7 @@ export class Core implements StreamCore, SenderEvents {
     this.#windowUpdates.earn(2 * frames)
   }
 
-  /** Counts a frame of DATA. @throws Http2Error FLOW_CONTROL_ERROR when it is more than was allowed */
+  /** Counts a frame of DATA. @throws StreamError FLOW_CONTROL_ERROR when it is more than was allowed */
   charge(bytes: number): void {
     if (bytes > this.#receiveWindow)
       throw violation(H2.FLOW_CONTROL_ERROR, 'more was sent than the window of the connection allows')
@@ -254,14 +256,14 @@ export class Core implements StreamCore, SenderEvents {
   }
 
   /** A fault of the connection: the peer is told, everything ends (RFC 9113 §5.4.1). */
-  fail(error: Http2Error): void {
+  fail(error: StreamError): void {
     if (this.life === 'closed') return
     this.sender.goaway(this.streams.lastOfPeer, error.h2)
     this.close(error)
   }
 
   /** Ends everything; what is in the outbox still leaves. */
-  close(error: Http2Error | undefined): void {
+  close(error: StreamError | undefined): void {
     if (this.life === 'closed') return
     this.life = 'closed'
     this.#onDead()
@@ -284,13 +286,13 @@ export class Core implements StreamCore, SenderEvents {
   }
 }
 
-const resetError = (code: number): Http2Error =>
+const resetError = (code: number): StreamError =>
   code === H2.REFUSED_STREAM
-    ? new Http2Error('HTTP2_STREAM_REFUSED', code, 'the peer refused the stream')
-    : new Http2Error('HTTP2_STREAM_RESET', code, `the peer reset the stream: ${nameOfCode(code)}`)
+    ? new StreamError('HTTP2_STREAM_REFUSED', code, 'the peer refused the stream')
+    : new StreamError('HTTP2_STREAM_RESET', code, `the peer reset the stream: ${nameOfCode(code)}`)
 
-const lostError = (error: Http2Error | undefined): Http2Error =>
-  new Http2Error(
+const lostError = (error: StreamError | undefined): StreamError =>
+  new StreamError(
     'HTTP2_CONNECTION_LOST',
     error?.h2 ?? H2.CANCEL,
     `the connection ended${error === undefined ? '' : `: ${error.message}`}`,

@@ -1,7 +1,8 @@
 // When whose DATA leaves: the peer's windows (RFC 9113 §5.2), and turns. What may go at once goes straight into the outbox; what may not is
 // held with its stream, and streams that could send take turns of a small share, so that a bulk body never stands before a small one.
 
-import { H2, type Http2Error, violation } from './error-codes.js'
+import { H2, type StreamError } from '../http/stream-error.js'
+import { violation } from './errors.js'
 import { DEFAULT_MAX_FRAME_BYTES, DEFAULT_WINDOW_BYTES, FLAG, FRAME, LARGEST_WINDOW_BYTES } from './frames.js'
 import type { Outbox } from './outbox.js'
 import type { Stream } from './stream.js'
@@ -148,13 +149,13 @@ export class DataScheduler {
     return true
   }
 
-  /** WINDOW_UPDATE of the connection. @throws Http2Error FLOW_CONTROL_ERROR */
+  /** WINDOW_UPDATE of the connection. @throws StreamError FLOW_CONTROL_ERROR */
   widenConnection(increment: number): void {
     this.#connectionWindow += increment
     if (this.#connectionWindow > LARGEST_WINDOW_BYTES) throw overflow()
   }
 
-  /** SETTINGS_INITIAL_WINDOW_SIZE has changed (RFC 9113 §6.9.2). @throws Http2Error FLOW_CONTROL_ERROR */
+  /** SETTINGS_INITIAL_WINDOW_SIZE has changed (RFC 9113 §6.9.2). @throws StreamError FLOW_CONTROL_ERROR */
   shiftWindows(streams: Iterable<Stream>, delta: number): void {
     if (delta === 0) return
     for (const stream of streams) if (!this.widenStream(stream, delta)) throw overflow()
@@ -181,4 +182,4 @@ export class DataScheduler {
   }
 }
 
-const overflow = (): Http2Error => violation(H2.FLOW_CONTROL_ERROR, 'a window is larger than 2^31-1')
+const overflow = (): StreamError => violation(H2.FLOW_CONTROL_ERROR, 'a window is larger than 2^31-1')

@@ -1,7 +1,8 @@
 // Cuts a byte stream into frames (RFC 9113 §4.1), wherever the chunks are cut. DATA is handed on as it arrives; every other frame is whole,
 // so that at most one frame of bytes is held. Knows lengths and padding; what a frame may mean where it stands is its sink's matter.
 
-import { H2, violation } from './error-codes.js'
+import { H2 } from '../http/stream-error.js'
+import { violation } from './errors.js'
 import { CLIENT_PREFACE, FLAG, FRAME, FRAME_HEADER_BYTES, readUint31 } from './frames.js'
 
 /** The frame at hand. One object for all of them: read it while the call lasts. */
@@ -47,7 +48,7 @@ export class FrameReader {
 
   /**
    * Reads on. Nothing of `bytes` is kept.
-   * @throws Http2Error whatever the sink throws; PROTOCOL_ERROR and FRAME_SIZE_ERROR of its own. Nothing may be fed afterwards
+   * @throws StreamError whatever the sink throws; PROTOCOL_ERROR and FRAME_SIZE_ERROR of its own. Nothing may be fed afterwards
    */
   feed(bytes: Buffer): void {
     let at = 0

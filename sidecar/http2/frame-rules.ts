@@ -1,7 +1,8 @@
 // What can be said of a frame from its header alone: sizes, stream or no stream, and where in a connection it stands (RFC 9113 §4.2, §6).
 // Pure but for the few facts it is asked with.
 
-import { H2, type Http2Error, violation } from './error-codes.js'
+import { H2, type StreamError } from '../http/stream-error.js'
+import { violation } from './errors.js'
 import type { FrameHeader } from './frame-reader.js'
 import { FLAG, FRAME } from './frames.js'
 import { SETTING_BYTES } from './settings.js'
@@ -27,7 +28,7 @@ const OF_CONNECTION: ReadonlySet<number> = new Set([FRAME.SETTINGS, FRAME.PING, 
 
 /**
  * @param openBlock the stream whose header block is not complete, 0 for none: only its CONTINUATION may come (RFC 9113 §6.10)
- * @throws Http2Error PROTOCOL_ERROR | FRAME_SIZE_ERROR
+ * @throws StreamError PROTOCOL_ERROR | FRAME_SIZE_ERROR
  */
 export function checkFrame(frame: FrameHeader, maxFrameBytes: number, openBlock: number): void {
   const { type, length, streamId } = frame
@@ -54,5 +55,5 @@ function checkLength({ type, length, flags }: FrameHeader): void {
 
 export const PRIORITY_BYTES = 5
 
-const wrong = (why: string): Http2Error => violation(H2.PROTOCOL_ERROR, why)
-const wrongSize = (why: string): Http2Error => violation(H2.FRAME_SIZE_ERROR, why)
+const wrong = (why: string): StreamError => violation(H2.PROTOCOL_ERROR, why)
+const wrongSize = (why: string): StreamError => violation(H2.FRAME_SIZE_ERROR, why)

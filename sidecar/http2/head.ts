@@ -1,32 +1,10 @@
 // Heads as structure: what a decoded field list must be to count as a request, a response or trailers (RFC 9113 §8.2, §8.3, §8.5; RFC 8441
 // §4). Judged once, strictly, where it arrives; it refuses, it never repairs. Pure.
 
-import { type Http2Error, malformed } from './error-codes.js'
-import { isAuthority, isFieldName, isFieldValue, isMethod, isPath, isScheme } from './octets.js'
-
-/** `[name, value, name, value, ...]`; names in lower case, pseudo-fields left out, order and repetition kept. */
-export type RawFields = readonly string[]
-
-export interface RequestHead {
-  readonly method: string
-  /** Empty for CONNECT that is not extended. */
-  readonly scheme: string
-  /** `:authority`, or Host where that was all there was; Host is then no longer among the fields. */
-  readonly authority: string
-  /** Origin form or `*`; empty for CONNECT that is not extended. */
-  readonly path: string
-  /** `:protocol` of an extended CONNECT, `websocket` for one (RFC 8441). */
-  readonly protocol: string | null
-  readonly fields: RawFields
-}
-
-export interface ResponseHead {
-  readonly status: number
-  readonly fields: RawFields
-}
-
-/** What a head says about the body's length: a number of bytes, or null. */
-export type DeclaredLength = number | null
+import type { DeclaredLength, RawFields, RequestHead, ResponseHead } from '../http/message.js'
+import { isAuthority, isFieldName, isFieldValue, isMethod, isPath, isScheme } from '../http/octets.js'
+import type { StreamError } from '../http/stream-error.js'
+import { malformed } from './errors.js'
 
 /** Fields of one connection of HTTP/1.1: forbidden in HTTP/2 (RFC 9113 §8.2.2). */
 const CONNECTION_SPECIFIC: ReadonlySet<string> = new Set([
@@ -44,7 +22,7 @@ const COLON = 0x3a
 /**
  * @param list as decoded, pseudo-fields first
  * @param knowsProtocol we have announced SETTINGS_ENABLE_CONNECT_PROTOCOL
- * @throws Http2Error CALL_MALFORMED
+ * @throws StreamError CALL_MALFORMED
  */
 export function readRequestHead(list: RawFields, knowsProtocol: boolean): RequestHead {
   const pseudo = readPseudoFields(list)
@@ -63,7 +41,7 @@ export function readRequestHead(list: RawFields, knowsProtocol: boolean): Reques
   return { method, scheme, authority, path, protocol, fields }
 }
 
-/** @throws Http2Error CALL_MALFORMED */
+/** @throws StreamError CALL_MALFORMED */
 export function readResponseHead(list: RawFields): ResponseHead {
   const [name, status = ''] = list
   // RFC 9113 §8.6: there is no 101 in HTTP/2.
@@ -86,7 +64,7 @@ function withoutLength(fields: string[], status: string): RawFields {
   )
 }
 
-/** @throws Http2Error CALL_MALFORMED */
+/** @throws StreamError CALL_MALFORMED */
 export function readTrailers(list: RawFields): RawFields {
   for (let at = 0; at < list.length; at += 2)
     if (NOT_IN_TRAILERS.has(list[at] ?? '')) throw malformed('trailers hold a field of the head')
@@ -96,7 +74,7 @@ export function readTrailers(list: RawFields): RawFields {
 
 /**
  * Content-Length of a head.
- * @throws Http2Error CALL_MALFORMED when it is not one number
+ * @throws StreamError CALL_MALFORMED when it is not one number
  */
 export function declaredLength(fields: RawFields): DeclaredLength {
   let declared: DeclaredLength = null
@@ -186,7 +164,7 @@ function checkField(name: string, value: string): void {
   if (name === 'te' && value.toLowerCase() !== 'trailers') throw malformed('te is not trailers')
 }
 
-const notAName = (name: string): Http2Error =>
+const notAName = (name: string): StreamError =>
   malformed(name.startsWith(':') ? 'a pseudo-field behind a field' : 'a field name is no lower-case token')
 
 /** Origin form; `*` for OPTIONS only. */

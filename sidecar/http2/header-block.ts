@@ -1,7 +1,8 @@
 // Puts a header block together from HEADERS and CONTINUATION (RFC 9113 §4.3, §6.10) and decodes it. A block in one frame is decoded where it
 // lies; pieces are gathered up to a limit of bytes and of frames, so that a block without an end costs little.
 
-import { flood, H2, violation } from './error-codes.js'
+import { H2 } from '../http/stream-error.js'
+import { flood, violation } from './errors.js'
 import type { FrameHeader } from './frame-reader.js'
 import { PRIORITY_BYTES } from './frame-rules.js'
 import { FLAG, readUint31 } from './frames.js'
@@ -40,7 +41,7 @@ export class HeaderBlocks {
     return this.#streamId
   }
 
-  /** @returns the block when this frame ends it. @throws Http2Error */
+  /** @returns the block when this frame ends it. @throws StreamError */
   begin(frame: FrameHeader, bytes: Buffer, start: number, end: number): HeaderBlock | null {
     const { flags, streamId } = frame
     let from = start
@@ -67,7 +68,7 @@ export class HeaderBlocks {
     return null
   }
 
-  /** A CONTINUATION of the open block. @returns the block when this frame ends it. @throws Http2Error */
+  /** A CONTINUATION of the open block. @returns the block when this frame ends it. @throws StreamError */
   proceed(frame: FrameHeader, bytes: Buffer, start: number, end: number): HeaderBlock | null {
     this.#continuations += 1
     if (this.#continuations > MAX_CONTINUATIONS) throw flood('a header block has too many frames')

@@ -1,8 +1,9 @@
 // Frames as they arrive, each judged by where its stream and its connection stand (RFC 9113 §5.1, §6). A fault of a stream ends the stream,
 // any other the connection; what comes for nothing is paid for (budget.ts).
 
+import { H2 } from '../http/stream-error.js'
 import type { Core } from './core.js'
-import { H2, malformed, violation } from './error-codes.js'
+import { malformed, violation } from './errors.js'
 import type { FrameHeader, FrameSink } from './frame-reader.js'
 import { checkFrame, PRIORITY_BYTES } from './frame-rules.js'
 import { FLAG, FRAME, readUint31, readUint32 } from './frames.js'

@@ -1,10 +1,12 @@
 // From header blocks to messages (RFC 9113 §8.1): requests open streams, responses and trailers continue them, and bodies are held against
 // the length that their head declared. Everything is judged before the user hears of it.
 
+import type { RequestHead } from '../http/message.js'
+import { H2, StreamError } from '../http/stream-error.js'
 import type { ServerEvents } from './contract.js'
 import type { Core } from './core.js'
-import { H2, Http2Error, malformed, violation } from './error-codes.js'
-import { declaredLength, type RequestHead, readRequestHead, readResponseHead, readTrailers } from './head.js'
+import { malformed, violation } from './errors.js'
+import { declaredLength, readRequestHead, readResponseHead, readTrailers } from './head.js'
 import type { HeaderBlock } from './header-block.js'
 import type { Stream } from './stream.js'
 
@@ -26,7 +28,7 @@ export class Messages {
     this.#side = side
   }
 
-  /** @throws Http2Error for a fault of the connection */
+  /** @throws StreamError for a fault of the connection */
   onBlock(block: HeaderBlock): void {
     const stream = this.#core.streams.get(block.streamId)
     if (stream === undefined) this.#onUnknown(block)
@@ -63,7 +65,7 @@ export class Messages {
     const core = this.#core
     const { streamId, list } = block
     if (streamId > this.lastAccepted || core.streams.peerCount >= core.limits.maxConcurrentStreams) {
-      core.refuse(streamId, new Http2Error('HTTP2_STREAM_REFUSED', H2.REFUSED_STREAM, 'too many streams'))
+      core.refuse(streamId, new StreamError('HTTP2_STREAM_REFUSED', H2.REFUSED_STREAM, 'too many streams'))
       return
     }
     if (block.isSelfDependent) {
@@ -83,7 +85,7 @@ export class Messages {
       if (head.method === 'CONNECT') declared = null
       if (block.endsStream && (declared ?? 0) !== 0) throw wrongLength()
     } catch (error) {
-      if (!(error instanceof Http2Error)) throw error
+      if (!(error instanceof StreamError)) throw error
       core.refuse(streamId, error)
       return
     }
@@ -155,12 +157,12 @@ export class Messages {
 
   /** A fault in a message is one of its stream only. */
   #blame(stream: Stream, error: unknown): void {
-    if (!(error instanceof Http2Error) || error.code === 'HTTP2_FLOOD') throw error
+    if (!(error instanceof StreamError) || error.code === 'HTTP2_FLOOD') throw error
     if (!stream.isAbandoned) this.#core.failStream(stream, error)
   }
 }
 
-const wrongLength = (): Http2Error => malformed('the body is not as long as content-length says')
-const selfDependent = (): Http2Error => violation(H2.PROTOCOL_ERROR, 'a stream depends on itself')
-const tooLarge = (h2: number): Http2Error =>
-  new Http2Error('CALL_HEAD_TOO_LARGE', h2, 'a head is larger than allowed')
+const wrongLength = (): StreamError => malformed('the body is not as long as content-length says')
+const selfDependent = (): StreamError => violation(H2.PROTOCOL_ERROR, 'a stream depends on itself')
+const tooLarge = (h2: number): StreamError =>
+  new StreamError('CALL_HEAD_TOO_LARGE', h2, 'a head is larger than allowed')

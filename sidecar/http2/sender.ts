@@ -1,10 +1,11 @@
 // Everything that leaves a connection: heads, bodies by turns, and the frames of its upkeep. Owns the outbox and its one outstanding write.
 // What is written within a turn leaves together, when the user calls `flush`.
 
-import type { Follows, Wire } from './contract.js'
+import type { RawFields, RequestHead, ResponseHead } from '../http/message.js'
+import type { Follows } from '../http/stream.js'
+import type { Wire } from '../http/wire.js'
 import { DataScheduler, type SchedulerEvents } from './data-scheduler.js'
 import { CLIENT_PREFACE, DEFAULT_MAX_FRAME_BYTES, FLAG, FRAME, FRAME_HEADER_BYTES } from './frames.js'
-import type { RawFields, RequestHead, ResponseHead } from './head.js'
 import { BLOCK_OVERHEAD_BYTES, boundOf, boundOfAll, HpackEncoder } from './hpack/encoder.js'
 import { Outbox } from './outbox.js'
 import type { Stream } from './stream.js'

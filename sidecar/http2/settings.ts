@@ -1,6 +1,7 @@
 // SETTINGS (RFC 9113 §6.5, RFC 8441 §3): what each side has said of itself, read strictly, written whole. Pure.
 
-import { H2, type Http2Error, violation } from './error-codes.js'
+import { H2, type StreamError } from '../http/stream-error.js'
+import { violation } from './errors.js'
 import {
   DEFAULT_MAX_FRAME_BYTES,
   DEFAULT_WINDOW_BYTES,
@@ -48,7 +49,7 @@ const ID = {
  * The peer's settings after a SETTINGS frame. The last of repeated ones counts, so that a frame costs one change, however long it is.
  *
  * @param from the role of the peer
- * @throws Http2Error PROTOCOL_ERROR | FLOW_CONTROL_ERROR
+ * @throws StreamError PROTOCOL_ERROR | FLOW_CONTROL_ERROR
  */
 export function readSettings(before: Settings, payload: Buffer, from: Role): Settings {
   const after: { -readonly [Key in keyof Settings]: Settings[Key] } = { ...before }
@@ -114,4 +115,4 @@ export function formatSettings(settings: Settings, role: Role): Buffer {
   return payload
 }
 
-const outOfBounds = (name: string): Http2Error => violation(H2.PROTOCOL_ERROR, `${name} is out of bounds`)
+const outOfBounds = (name: string): StreamError => violation(H2.PROTOCOL_ERROR, `${name} is out of bounds`)

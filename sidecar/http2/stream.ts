@@ -1,8 +1,9 @@
 // One stream: where both messages stand (RFC 9113 §5.1), its two windows, and what waits to be sent. It checks that its user keeps the
 // order of a message; frames are written by its core.
 
-import type { Follows, Http2Stream, ResponseSink, StreamSink } from './contract.js'
-import type { DeclaredLength, RawFields, ResponseHead } from './head.js'
+import type { DeclaredLength, RawFields, ResponseHead } from '../http/message.js'
+import type { Follows, ResponseSink, StreamSink } from '../http/stream.js'
+import type { Http2Stream } from './contract.js'
 import { checkSendable } from './hpack/encoder.js'
 
 /** What a stream needs of its connection. */

@@ -1,9 +1,10 @@
 // A server of our codec for foreign clients: answers every request with a short text when its body has ended; `/echo` sends the body back.
 
 import { createServer, type Server } from 'node:net'
+import type { RequestHead } from '../../sidecar/http/message.js'
+import type { StreamSink } from '../../sidecar/http/stream.js'
 import { ServerConnection } from '../../sidecar/http2/connection.js'
-import type { Http2Stream, ServerEvents, StreamSink } from '../../sidecar/http2/contract.js'
-import type { RequestHead } from '../../sidecar/http2/head.js'
+import type { Http2Stream, ServerEvents } from '../../sidecar/http2/contract.js'
 import { NO_EVENTS, onSocket } from './http2-socket.js'
 
 const HELLO = Buffer.from('hello from troth\n')

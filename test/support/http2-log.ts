@@ -1,12 +1,8 @@
 // Sinks and events that write down what they hear, in words that a test can compare.
 
-import type {
-  ConnectionEvents,
-  Http2Stream,
-  ResponseSink,
-  ServerEvents,
-} from '../../sidecar/http2/contract.js'
-import type { RequestHead } from '../../sidecar/http2/head.js'
+import type { RequestHead } from '../../sidecar/http/message.js'
+import type { ResponseSink } from '../../sidecar/http/stream.js'
+import type { ConnectionEvents, Http2Stream, ServerEvents } from '../../sidecar/http2/contract.js'
 
 export interface Heard {
   readonly lines: string[]

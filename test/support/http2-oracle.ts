@@ -3,8 +3,8 @@
 import { once } from 'node:events'
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import { type AddressInfo, connect } from 'node:net'
+import type { RequestHead } from '../../sidecar/http/message.js'
 import { FRAME } from '../../sidecar/http2/frames.js'
-import type { RequestHead } from '../../sidecar/http2/head.js'
 import { listenTo } from './http2-log.js'
 import { codeOf, frame, HELLO, openServer, PREFACE, parseFrames, ping } from './http2-raw.js'
 

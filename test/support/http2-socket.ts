@@ -1,14 +1,14 @@
 // Puts a connection of our HTTP/2 codec on a socket, the way its user does: one write outstanding, one flush a turn.
 
 import type { Duplex } from 'node:stream'
+import type { ResponseSink } from '../../sidecar/http/stream.js'
+import type { Wire } from '../../sidecar/http/wire.js'
 import type { Http2Connection } from '../../sidecar/http2/connection.js'
 import {
   type ConnectionEvents,
   type ConnectionOptions,
   DEFAULT_LIMITS,
   type Limits,
-  type ResponseSink,
-  type Wire,
 } from '../../sidecar/http2/contract.js'
 
 /** @param open makes the connection on the wire */

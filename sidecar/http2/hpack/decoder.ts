@@ -1,7 +1,8 @@
 // Decodes header blocks (RFC 7541 §6) into a flat list of names and values. Strict, bounded in what it makes of a block, and always to the
 // block's end: the table must follow the peer's even when the list is not wanted. Knows nothing of what fields mean.
 
-import { flood, H2, type Http2Error, violation } from '../error-codes.js'
+import { H2, type StreamError } from '../../http/stream-error.js'
+import { flood, violation } from '../errors.js'
 import { DynamicTable, entryBytes } from './dynamic-table.js'
 import { decodedBound, decodeHuffman } from './huffman.js'
 import { STATIC_LENGTH, STATIC_NAMES, STATIC_VALUES } from './static-table.js'
@@ -45,7 +46,7 @@ export class HpackDecoder {
   /**
    * Decodes a whole block; `bytes` may be reused afterwards.
    * @returns `[name, value, name, value, ...]`, or null when the list is larger than allowed
-   * @throws Http2Error COMPRESSION_ERROR, or HTTP2_FLOOD for a bomb: the connection cannot go on
+   * @throws StreamError COMPRESSION_ERROR, or HTTP2_FLOOD for a bomb: the connection cannot go on
    */
   decode(bytes: Buffer, start: number, end: number): string[] | null {
     this.#bytes = bytes
@@ -140,4 +141,4 @@ export class HpackDecoder {
   }
 }
 
-const corrupt = (why: string): Http2Error => violation(H2.COMPRESSION_ERROR, why)
+const corrupt = (why: string): StreamError => violation(H2.COMPRESSION_ERROR, why)

@@ -2,8 +2,8 @@
 // else as a literal that is never indexed (RFC 7541 §6.2.3), so that what a peer marked as a secret stays one. Huffman code is for those who
 // are short of bytes: between neighbours on a fast network its CPU costs more.
 
-import { H2, Http2Error } from '../error-codes.js'
-import { CLASSES, NAME, VALUE } from '../octets.js'
+import { CLASSES, NAME, VALUE } from '../../http/octets.js'
+import { H2, StreamError } from '../../http/stream-error.js'
 import { DEFAULT_TABLE_BYTES } from './decoder.js'
 import { encodeHuffman, huffmanLength } from './huffman.js'
 import { STATIC_INDEX_OF_NAME, STATIC_NAMES, STATIC_VALUES } from './static-table.js'
@@ -65,7 +65,7 @@ export class HpackEncoder {
     for (let at = 0; at + 1 < fields.length; at += 2) this.field(fields[at] ?? '', fields[at + 1] ?? '')
   }
 
-  /** @throws Http2Error CALL_MALFORMED for octets that no field may hold: they would reach the peer as another field */
+  /** @throws StreamError CALL_MALFORMED for octets that no field may hold: they would reach the peer as another field */
   field(name: string, value: string): void {
     if (name === '' || name.charCodeAt(0) === COLON) throw notAllowed()
     this.#put(name, value, NAME)
@@ -135,7 +135,7 @@ export class HpackEncoder {
   }
 }
 
-/** @throws Http2Error CALL_MALFORMED for what `fields` would refuse, before anything is written */
+/** @throws StreamError CALL_MALFORMED for what `fields` would refuse, before anything is written */
 export function checkSendable(fields: readonly string[]): void {
   for (let at = 0; at < fields.length; at++) {
     const text = fields[at] ?? ''
@@ -163,5 +163,5 @@ export function boundOfAll(fields: readonly string[]): number {
   return bound
 }
 
-const notAllowed = (): Http2Error =>
-  new Http2Error('CALL_MALFORMED', H2.INTERNAL_ERROR, 'a field that is to be sent holds a forbidden octet')
+const notAllowed = (): StreamError =>
+  new StreamError('CALL_MALFORMED', H2.INTERNAL_ERROR, 'a field that is to be sent holds a forbidden octet')

@@ -1,7 +1,8 @@
 // The Huffman code of HPACK (RFC 7541 appendix B): both directions, and nothing else of HPACK. Decoding walks a machine that takes four
 // bits a step; codes, padding and EOS are checked as RFC 7541 §5.2 demands.
 
-import { H2, violation } from '../error-codes.js'
+import { H2 } from '../../http/stream-error.js'
+import { violation } from '../errors.js'
 
 /** Codes of the 256 octets and of EOS, right-aligned, in hexadecimal. */
 const CODES: readonly number[] =
@@ -52,7 +53,7 @@ export const decodedBound = (length: number): number => Math.floor((length * 8) 
 /**
  * Decodes `bytes[start, end)` into `target`, which has room for `decodedBound(end - start)`.
  * @returns how many bytes were written
- * @throws Http2Error COMPRESSION_ERROR for EOS in the string and for padding that is too long or not of ones
+ * @throws StreamError COMPRESSION_ERROR for EOS in the string and for padding that is too long or not of ones
  */
 export function decodeHuffman(bytes: Buffer, start: number, end: number, target: Buffer): number {
   let state = 0

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import type { RequestHead } from '../../../../sidecar/http/message.js'
 import type { Http2Stream } from '../../../../sidecar/http2/contract.js'
 import { FRAME } from '../../../../sidecar/http2/frames.js'
-import type { RequestHead } from '../../../../sidecar/http2/head.js'
 import { listen, listenTo } from '../../../support/http2-log.js'
 import {
   ACK,

@@ -1,7 +1,7 @@
 // What a conformance case is: the bytes a client sends after the handshake, in steps between which the server may answer, and what must come
 // back. The ids and titles are those of h2spec (github.com/summerwind/h2spec), so that the lists can be laid side by side.
 
-import { type H2, nameOfCode } from '../../../../../sidecar/http2/error-codes.js'
+import { type H2, nameOfCode } from '../../../../../sidecar/http/stream-error.js'
 import { FRAME } from '../../../../../sidecar/http2/frames.js'
 import {
   ACK,

@@ -1,5 +1,5 @@
-// HTTP/2's error codes (RFC 9113 §7) and the one error type of this codec, which carries both: the number for the peer and the
-// MeshError code for us.
+// Why a message, a stream or a connection ended, as both codecs say it: the MeshError code for us, and the number that HTTP/2 has for it
+// on the wire (RFC 9113 §7). HTTP/1.1 has no such number: there a reset closes the connection.
 
 import { MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 
@@ -32,24 +32,12 @@ export const nameOfCode = (code: number): string => NAMES[code] ?? `code ${code}
  * HTTP2_STREAM_REFUSED for a request that the peer surely never looked at, HTTP2_STREAM_RESET and HTTP2_CONNECTION_LOST for
  * answers that will not be whole. `h2` is what was, or would be, said on the wire.
  */
-export class Http2Error extends MeshError {
+export class StreamError extends MeshError {
   readonly h2: number
 
   constructor(code: MeshErrorCode, h2: number, message: string) {
     super(code, message)
-    this.name = 'Http2Error'
+    this.name = 'StreamError'
     this.h2 = h2
   }
 }
-
-/** The peer broke a rule of RFC 9113 or RFC 7541. */
-export const violation = (h2: number, message: string): Http2Error =>
-  new Http2Error('HTTP2_PROTOCOL', h2, message)
-
-/** The peer keeps us busy with what brings no call forward. */
-export const flood = (message: string): Http2Error =>
-  new Http2Error('HTTP2_FLOOD', H2.ENHANCE_YOUR_CALM, message)
-
-/** A head, trailers or a body that does not match its head: malformed (RFC 9113 §8.1.1). */
-export const malformed = (message: string): Http2Error =>
-  new Http2Error('CALL_MALFORMED', H2.PROTOCOL_ERROR, message)
