@@ -5,6 +5,7 @@ import { type Clock, pause, systemClock } from '../host/clock.js'
 import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
 import { type Log, openLog } from '../host/log.js'
 import { openMetrics } from '../host/metrics.js'
+import { openTurn } from '../host/turn.js'
 import { type Member, openMember } from '../member/member.js'
 import { partyOf } from '../mesh/svid.js'
 import { openRecorder } from './audit/recorder.js'
@@ -62,6 +63,7 @@ async function open(
     world,
     recorder,
     clock,
+    turn: openTurn(throwAtTop),
     log,
     metrics,
     ports,
@@ -85,6 +87,13 @@ async function open(
       return done
     },
   }
+}
+
+/** What an act of a turn throws is a bug, and ends the process as one thrown anywhere else does. */
+function throwAtTop(error: unknown): void {
+  queueMicrotask(() => {
+    throw error
+  })
 }
 
 function memberOptions({ home, agent, instance, enrolBy, dev, settings }: SidecarConfig) {

@@ -3,6 +3,7 @@
 
 import type { Clock } from '../host/clock.js'
 import type { Log } from '../host/log.js'
+import type { Turn } from '../host/turn.js'
 import type { WorldHolder } from '../member/control/world.js'
 import type { Credentials } from '../member/identity/credentials.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
@@ -19,6 +20,8 @@ export interface Parts {
   readonly recorder: Recorder
   readonly connections: Connections
   readonly clock: Clock
+  /** One a process, whatever identities it serves. */
+  readonly turn: Turn
   readonly log: Log
   readonly limits: ExchangeLimits & { readonly connectTimeoutMs: number }
   readonly doors: DoorLimits

@@ -8,6 +8,7 @@ import { openHealthDoor } from '../host/health-door.js'
 import { closeServer } from '../host/http-server.js'
 import type { Log } from '../host/log.js'
 import type { Metrics } from '../host/metrics.js'
+import type { Turn } from '../host/turn.js'
 import type { WorldHolder } from '../member/control/world.js'
 import type { Credentials } from '../member/identity/credentials.js'
 import { whatHasEnded, whatIsLate } from '../member/identity/health.js'
@@ -31,6 +32,7 @@ export interface SidecarOptions {
   readonly world: WorldHolder
   readonly recorder: Recorder
   readonly clock: Clock
+  readonly turn: Turn
   readonly log: Log
   readonly metrics: Metrics
   readonly ports: Ports
@@ -116,7 +118,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
 }
 
 function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
-  const { config, id, credentials, world, recorder, clock, log, metrics, doors = DOOR_LIMITS } = options
+  const { config, id, credentials, world, recorder, clock, turn, log, metrics, doors = DOOR_LIMITS } = options
   const { settings } = config
   const parts: Parts = {
     id,
@@ -124,6 +126,7 @@ function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
     world,
     recorder,
     clock,
+    turn,
     log,
     connections: openConnections(clock, settings.streamMaxAgeMs),
     limits: {

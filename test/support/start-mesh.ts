@@ -15,6 +15,7 @@ import {
 import { type Clock, systemClock } from '../../host/clock.js'
 import { parseConfig } from '../../host/config.js'
 import { type Metrics, openMetrics } from '../../host/metrics.js'
+import { openTurn } from '../../host/turn.js'
 import type { World, WorldHolder, WorldListener } from '../../member/control/world.js'
 import type { Credentials, Identity } from '../../member/identity/credentials.js'
 import type { AuditRecord, Decided, Ended } from '../../mesh/audit-record.js'
@@ -177,6 +178,7 @@ async function startOne({ name, home, id, world, leaf, options }: OneOptions): P
     world,
     recorder: records,
     clock,
+    turn: openTurn(throwAtTop),
     log,
     metrics,
     ports: { egress: 0, ingress: 0, admin: 0 },
@@ -197,6 +199,12 @@ async function startOne({ name, home, id, world, leaf, options }: OneOptions): P
     urlOf: (callee) => `http://127.0.0.1:${sidecar.ports.egress}/~${secrets.localCredential}/@${callee}`,
     [Symbol.asyncDispose]: () => sidecar.close(),
   }
+}
+
+function throwAtTop(error: unknown): void {
+  queueMicrotask(() => {
+    throw error
+  })
 }
 
 export function identityOf(leaf: Leaf): Identity {
