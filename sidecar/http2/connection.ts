@@ -75,6 +75,12 @@ export class Http2Connection implements UpkeepEvents {
     this.core.sender.written()
   }
 
+  /** The peer has half-closed the transport: its streams cannot go on, and there is nothing else to say. */
+  ended(): void {
+    this.core.sender.abort()
+    this.lost()
+  }
+
   /** The transport is gone, in whatever way: nothing can be written any more. */
   lost(): void {
     this.core.sender.stop()

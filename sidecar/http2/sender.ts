@@ -176,6 +176,13 @@ export class Sender {
     this.#end = 'ended'
   }
 
+  /** The transport will take nothing more, and is to be closed. */
+  abort(): void {
+    if (this.#end === 'ended') return
+    this.stop()
+    this.#wire.close()
+  }
+
   flush(): void {
     this.#isScheduled = false
     if (this.#isWriting || this.#end === 'ended') return

@@ -1,0 +1,118 @@
+// A codec on a socket: bytes in, one write outstanding, what was written in a turn leaves at its end. Knows no HTTP and decides nothing; who
+// watches for slow and silent peers is its user.
+
+import type { Socket } from 'node:net'
+import type { Sweep, Swept } from '../../host/sweep.js'
+import type { Turn } from '../../host/turn.js'
+import type { TextWire } from '../http/wire.js'
+
+/** What a connection of either codec is to its transport. */
+export interface Codec {
+  /** The bytes are used up when it returns. */
+  feed(bytes: Buffer): void
+  /** The peer has half-closed: it will say nothing more. */
+  ended(): void
+  flush(): void
+  written(): void
+  lost(): void
+}
+
+/** How long a peer may take to read our last words, and to end its side. */
+const LINGER_MS = 1000
+
+export class SocketWire implements TextWire, Swept {
+  readonly socket: Socket
+  readonly #turn: Turn
+  readonly #sweep: Sweep
+  #codec: Codec | undefined
+  #isClosing = false
+  #lingersUntil = 0
+
+  constructor(socket: Socket, turn: Turn, sweep: Sweep) {
+    this.socket = socket
+    this.#turn = turn
+    this.#sweep = sweep
+  }
+
+  /** Hands the socket to the codec, from its first byte on. */
+  attach(codec: Codec): void {
+    this.#codec = codec
+    const { socket } = this
+    socket.on('data', this.#onData)
+    socket.on('end', this.#onEnd)
+    socket.on('error', this.#onError)
+    socket.on('close', this.#onClose)
+  }
+
+  write(bytes: Buffer): void {
+    this.socket.write(bytes, this.#onWritten)
+  }
+
+  writeText(text: string): void {
+    this.socket.write(text, 'latin1', this.#onWritten)
+  }
+
+  schedule(): void {
+    this.#turn.flush(this.#flush)
+  }
+
+  pause(): void {
+    this.socket.pause()
+  }
+
+  resume(): void {
+    this.socket.resume()
+  }
+
+  /**
+   * The last byte was written. What the peer still says is read and thrown away for a moment: unread bytes would turn the close into a
+   * reset, and the peer would never see the answer.
+   */
+  close(): void {
+    if (this.#isClosing) return
+    this.#isClosing = true
+    if (this.socket.destroyed) return
+    this.socket.end()
+    this.socket.resume()
+    this.#lingersUntil = this.#sweep.now() + LINGER_MS
+    this.#sweep.watch(this, this.#lingersUntil)
+  }
+
+  /** At once, whatever is under way. */
+  destroy(): void {
+    this.socket.destroy()
+  }
+
+  look(now: number): number {
+    if (this.socket.destroyed) return Number.POSITIVE_INFINITY
+    if (now < this.#lingersUntil) return this.#lingersUntil
+    this.socket.destroy()
+    return Number.POSITIVE_INFINITY
+  }
+
+  readonly #flush = (): void => {
+    this.#codec?.flush()
+  }
+
+  readonly #onWritten = (error?: Error | null): void => {
+    if (error == null) this.#codec?.written()
+  }
+
+  readonly #onData = (bytes: Buffer): void => {
+    if (!this.#isClosing) this.#codec?.feed(bytes)
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.#isClosing) this.socket.destroy()
+    else this.#codec?.ended()
+  }
+
+  readonly #onError = (): void => {
+    this.socket.destroy()
+  }
+
+  readonly #onClose = (): void => {
+    this.#sweep.forget(this)
+    this.#codec?.lost()
+  }
+}
