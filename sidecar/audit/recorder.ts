@@ -5,10 +5,11 @@ import type { Clock } from '../../host/clock.js'
 import type { Log } from '../../host/log.js'
 import type { Metrics } from '../../host/metrics.js'
 import { openDenialLimit, openRefusalCounter, sourcePrefix } from '../../host/refusal-counter.js'
+import type { Turn } from '../../host/turn.js'
 import type { Decided, Direction, Ended, Party } from '../../mesh/audit-record.js'
 import type { MeshErrorCode } from '../../mesh/errors.js'
 import { type Ledger, openLedger } from './ledger.js'
-import { openWriter } from './writer.js'
+import { openWriter, type Settle } from './writer.js'
 
 export interface Refused {
   readonly direction: Direction
@@ -20,12 +21,12 @@ export interface Refused {
 
 export interface Recorder {
   /**
-   * Resolves when the decision is committed: all decisions of one event-loop turn share one transaction. Every decision,
-   * denials too, is followed by exactly one `ended` of the same direction and call id.
-   * @throws MeshError AUDIT_UNAVAILABLE when it cannot be written (with onFailure `allow`: resolves, and is counted as lost);
+   * Settles when the decision is committed: all decisions of one event-loop turn share one transaction. Every decision,
+   * denials too, is followed by exactly one `ended` of the same direction and call id. Never throws.
+   * @param settle with AUDIT_UNAVAILABLE when it cannot be written (with onFailure `allow`: without, and it is counted as lost);
    * CALL_ID_INVALID when a call of that direction and id is still running; AUDIT_RECORD_INVALID when it would not read back
    */
-  decided(record: Omit<Decided, 'kind'>): Promise<void>
+  decided(record: Omit<Decided, 'kind'>, settle: Settle): void
   /** Written within 25 ms, or with the next decision. Never throws. */
   ended(record: Omit<Ended, 'kind'>): void
   /** Counted per reason and source prefix: one record each ten seconds. Never throws. */
@@ -46,6 +47,8 @@ export interface RecorderOptions {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  /** Whose commit step writes the decisions of a turn. */
+  readonly turn: Turn
   readonly durability: 'power' | 'process'
   readonly onFailure: 'deny' | 'allow'
   readonly maxDiskBytes: number
@@ -71,13 +74,12 @@ export function openRecorder(options: RecorderOptions): Recorder & { readonly le
     get healthy() {
       return writer.healthy
     },
-    decided(decided) {
+    decided(decided, settle) {
       const { caller, decision, direction, reason } = decided
       if (decision === 'deny' && !isBelowDenialLimit(caller.id)) {
         refusals.count({ direction, reason, peer: caller, source: 'denied calls' }, caller.id ?? '')
-        return Promise.resolve()
-      }
-      return writer.begin({ kind: 'decided', ...decided })
+        writer.settleOnly(settle)
+      } else writer.begin({ kind: 'decided', ...decided }, settle)
     },
     ended: (ended) => writer.end({ kind: 'ended', ...ended }),
     refused: ({ direction, reason, peer, remoteAddress }) =>

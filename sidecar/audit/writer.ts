@@ -5,6 +5,7 @@ import { encodeStrictly } from '../../host/audit-encode.js'
 import type { Clock, Timer } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
 import type { Metrics } from '../../host/metrics.js'
+import type { Turn } from '../../host/turn.js'
 import {
   type Decided,
   type Ended,
@@ -13,14 +14,19 @@ import {
   type Party,
   type Refusal,
 } from '../../mesh/audit-record.js'
-import { MeshError } from '../../mesh/errors.js'
+import { asMeshError, MeshError } from '../../mesh/errors.js'
 import type { Entry, LedgerOwner } from './ledger.js'
+
+/** Hears once that a decision is committed, or why it is not: in the commit step of a turn, never while it is handed over. */
+export type Settle = (error: MeshError | undefined) => void
 
 export type CallKey = Pick<Ended, 'callId' | 'direction'>
 
 export interface Writer {
-  /** Resolves when it is committed. @throws MeshError as Recorder.decided */
-  begin(decided: Decided): Promise<void>
+  /** Settles as Recorder.decided. */
+  begin(decided: Decided, settle: Settle): void
+  /** Settles, in the same step, what needs no record of its own. */
+  settleOnly(settle: Settle): void
   /** An end of a call that is not running is left out: its decision was not recorded either. */
   end(ended: Ended): void
   later(record: Ended | Note): void
@@ -38,12 +44,13 @@ export interface WriterOptions {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  readonly turn: Turn
   readonly onFailure: 'deny' | 'allow'
 }
 
 interface Pending extends Entry {
   /** Null: nobody waits for it. */
-  readonly waiting: { resolve: () => void; reject: (error: unknown) => void } | null
+  readonly settle: Settle | null
   readonly key: string | null
 }
 
@@ -65,7 +72,10 @@ class LedgerWriter implements Writer {
   /** Calls that have no end yet, oldest first, with the sequence number of their decision. */
   readonly #running = new Map<string, CallKey & { seq: number }>()
   #pending: Pending[] = []
-  #turn: NodeJS.Immediate | undefined
+  /** Settled with their outcome in the commit step, whatever becomes of the group. */
+  #outcomes: { readonly settle: Settle; readonly error: MeshError | undefined }[] = []
+  /** True from the first decision of a turn to its commit step. */
+  #isInTurn = false
   #timer: Timer | undefined
   /** Records lost since the last write that worked. */
   #lost = 0
@@ -81,18 +91,55 @@ class LedgerWriter implements Writer {
     return !this.#failing
   }
 
-  begin(decided: Decided): Promise<void> {
+  begin(decided: Decided, settle: Settle): void {
+    this.#awaitTurn()
     const { callId, direction } = decided
     const key = keyOf(decided)
-    if (this.#running.has(key))
-      return Promise.reject(new MeshError('CALL_ID_INVALID', `a call ${callId} is running already`))
-    if (this.#failing || this.#closing !== undefined) return this.#unwritten(1, undefined)
-    return new Promise((resolve, reject) => {
-      const encoded = encodeStrictly(decided)
-      this.#running.set(key, { callId, direction, seq: UNCOMMITTED })
-      this.#pending.push({ record: decided, encoded, key, waiting: { resolve, reject } })
-      this.#turn ??= setImmediate(() => this.#flush())
-    })
+    if (this.#running.has(key)) {
+      const error = new MeshError('CALL_ID_INVALID', `a call ${callId} is running already`)
+      this.#outcomes.push({ settle, error })
+    } else if (this.#failing || this.#closing !== undefined) this.#unwritten(settle, undefined)
+    else {
+      try {
+        const encoded = encodeStrictly(decided)
+        this.#running.set(key, { callId, direction, seq: UNCOMMITTED })
+        this.#pending.push({ record: decided, encoded, key, settle })
+      } catch (error) {
+        this.#outcomes.push({ settle, error: asMeshError(error) })
+      }
+    }
+  }
+
+  settleOnly(settle: Settle): void {
+    this.#awaitTurn()
+    this.#outcomes.push({ settle, error: undefined })
+  }
+
+  #awaitTurn(): void {
+    if (this.#isInTurn) return
+    this.#isInTurn = true
+    this.#options.turn.commit(() => this.#endTurn())
+  }
+
+  #endTurn(): void {
+    this.#isInTurn = false
+    if (!this.#failing) this.#flush()
+    this.#tell()
+  }
+
+  /** Settles all although one of them throws: that is a bug, and the turn hears of it. */
+  #tell(): void {
+    const outcomes = this.#outcomes
+    this.#outcomes = []
+    let bug: Error | undefined
+    for (const { settle, error } of outcomes) {
+      try {
+        settle(error)
+      } catch (thrown) {
+        bug ??= asMeshError(thrown)
+      }
+    }
+    if (bug !== undefined) throw bug
   }
 
   end(ended: Ended): void {
@@ -101,7 +148,7 @@ class LedgerWriter implements Writer {
 
   later(record: Ended | Note): void {
     try {
-      this.#keep({ record, encoded: encodeStrictly(record), key: null, waiting: null })
+      this.#keep({ record, encoded: encodeStrictly(record), key: null, settle: null })
     } catch (error) {
       this.#counts.lost.add(1)
       this.#options.log.error('audit.record_invalid', { kind: record.kind, ...errorFields(error) })
@@ -130,7 +177,7 @@ class LedgerWriter implements Writer {
 
   async #close(): Promise<void> {
     this.#flush()
-    clearImmediate(this.#turn)
+    this.#tell()
     this.#timer?.cancel()
     try {
       await this.#options.ledger.close(!this.#failing)
@@ -146,12 +193,17 @@ class LedgerWriter implements Writer {
       return
     }
     this.#pending.push(entry)
-    this.#timer ??= this.#options.clock.after(GROUP_MS, () => this.#flush())
+    this.#timer ??= this.#options.clock.after(GROUP_MS, () => this.#due())
   }
 
+  /** What waits goes with the decisions of this turn, where there are any. */
+  #due(): void {
+    this.#timer = undefined
+    if (this.#failing || !this.#isInTurn) this.#flush()
+  }
+
+  /** Writes what is pending; its outcomes are told in the step that called for it. */
   #flush(): void {
-    clearImmediate(this.#turn)
-    this.#turn = undefined
     this.#timer?.cancel()
     this.#timer = undefined
     const gap = this.#failing ? [this.#gap()] : []
@@ -167,7 +219,9 @@ class LedgerWriter implements Writer {
     if (this.#failing) this.#options.log.info('audit.recovered', { lost: this.#lost })
     this.#failing = false
     this.#lost = 0
-    for (const { waiting } of entries) waiting?.resolve()
+    for (const { settle } of entries) {
+      if (settle !== null) this.#outcomes.push({ settle, error: undefined })
+    }
   }
 
   #commit(entries: readonly Pending[]): void {
@@ -190,27 +244,30 @@ class LedgerWriter implements Writer {
     if (!this.#failing) log.error('audit.unavailable', { onFailure, ...errorFields(error) })
     this.#failing = true
     for (const entry of entries) {
-      if (entry.waiting === null) this.#pending.push(entry)
+      if (entry.settle === null) this.#pending.push(entry)
       else {
         if (entry.key !== null) this.#running.delete(entry.key)
-        this.#unwritten(1, error).then(entry.waiting.resolve, entry.waiting.reject)
+        this.#unwritten(entry.settle, error)
       }
     }
-    this.#timer ??= clock.after(RETRY_MS, () => this.#flush())
+    this.#timer ??= clock.after(RETRY_MS, () => this.#due())
   }
 
-  #unwritten(count: number, cause: unknown): Promise<void> {
-    this.#lost += count
-    this.#counts.lost.add(count)
-    if (this.#options.onFailure === 'allow') return Promise.resolve()
-    return Promise.reject(new MeshError('AUDIT_UNAVAILABLE', 'the ledger cannot be written', { cause }))
+  #unwritten(settle: Settle, cause: unknown): void {
+    this.#lost += 1
+    this.#counts.lost.add(1)
+    const isRefused = this.#options.onFailure === 'deny'
+    const error = isRefused
+      ? new MeshError('AUDIT_UNAVAILABLE', 'the ledger cannot be written', { cause })
+      : undefined
+    this.#outcomes.push({ settle, error })
   }
 
   #gap(): Pending {
     const { clock, self } = this.#options
     const detail = `${this.#lost} records were lost while the ledger could not be written`
     const record: Note = { kind: 'note', at: clock.now(), event: 'gap', detail, self: self() }
-    return { record, encoded: encodeStrictly(record), key: null, waiting: null }
+    return { record, encoded: encodeStrictly(record), key: null, settle: null }
   }
 }
 

@@ -2,7 +2,7 @@
 // end after it.
 
 import type { Decided, Direction, Ended, Outcome } from '../../mesh/audit-record.js'
-import type { MeshErrorCode } from '../../mesh/errors.js'
+import type { MeshError, MeshErrorCode } from '../../mesh/errors.js'
 
 export interface Ending {
   readonly outcome: Outcome
@@ -13,9 +13,12 @@ export interface Ending {
   readonly bytesOut: number
 }
 
+/** Hears once, in the commit step of a turn, that the decision is committed, or why it is not. */
+type Settle = (error: MeshError | undefined) => void
+
 /** What the ledger must be able to do for a call. */
 export interface CallLedger {
-  decided(record: Omit<Decided, 'kind'>): Promise<void>
+  decided(record: Omit<Decided, 'kind'>, settle: Settle): void
   ended(record: Omit<Ended, 'kind'>): void
 }
 
@@ -33,12 +36,15 @@ export type CallCounter = (
   ended: { decision: 'permit' | 'deny'; outcome: Outcome; seconds: number },
 ) => void
 
+/** What the account does not know of a decision. */
+export type DecidedNow = Omit<Decided, 'kind' | 'at' | 'callId' | 'direction'>
+
 export interface Account {
   /**
-   * Resolves when the decision is committed; only then may a byte go on.
-   * @throws MeshError AUDIT_UNAVAILABLE | CALL_ID_INVALID
+   * Settles when the decision is committed; only then may a byte go on.
+   * @param settle with AUDIT_UNAVAILABLE | CALL_ID_INVALID | AUDIT_RECORD_INVALID when it is not; never runs before this returns
    */
-  decided(record: Omit<Decided, 'kind' | 'at' | 'callId' | 'direction'>): Promise<void>
+  decided(record: DecidedNow, settle: Settle): void
   /** The first call counts; without a committed decision there is nothing to end. */
   ended(ending: Ending): void
 }
@@ -56,9 +62,11 @@ export function openAccount({ ledger, clock, count, callId, direction }: Account
   let decision: 'permit' | 'deny' | undefined
   let isEnded = false
   return {
-    async decided(record) {
-      await ledger.decided({ ...record, at: clock.now(), callId, direction })
-      decision = record.decision
+    decided(record, settle) {
+      ledger.decided({ ...record, at: clock.now(), callId, direction }, (error) => {
+        if (error === undefined) decision = record.decision
+        settle(error)
+      })
     },
     ended(ending) {
       if (isEnded || decision === undefined) return
@@ -74,6 +82,16 @@ export function openAccount({ ledger, clock, count, callId, direction }: Account
       count(direction, { decision, outcome: ending.outcome, seconds: elapsedMs / 1000 })
     },
   }
+}
+
+/** Resolves when the decision is committed. @throws MeshError as Account.decided */
+export function whenDecided(account: Account, record: DecidedNow): Promise<void> {
+  return new Promise((resolve, reject) => {
+    account.decided(record, (error) => {
+      if (error === undefined) resolve()
+      else reject(error)
+    })
+  })
 }
 
 /** The end of a call that the sidecar answered itself. */

@@ -12,7 +12,7 @@ import { newCallId } from '../call/call-id.js'
 import { type AnswerHead, type Exchanged, exchange, mayRepeat } from '../call/exchange.js'
 import { headOfAnswer, headToMesh } from '../call/headers.js'
 import { dropRest } from '../call/linger.js'
-import { type Account, endedWith, openAccount } from '../call/outcome.js'
+import { type Account, endedWith, openAccount, whenDecided } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { traceOf } from '../call/trace.js'
 import { type CallReply, parseReply } from '../call/troth-call.js'
@@ -127,7 +127,7 @@ class CallOut {
       await this.decideAgainst(asMeshError(error))
       throw error
     }
-    const exchanged = await this.send(upstream, () => this.account.decided(this.permitOver(upstream)))
+    const exchanged = await this.send(upstream, () => whenDecided(this.account, this.permitOver(upstream)))
     const final = mayRepeat(exchanged, this.outbound.arrived)
       ? await this.send(await this.open('new'), () => Promise.resolve())
       : exchanged
@@ -143,7 +143,7 @@ class CallOut {
 
   private async decideAgainst(error: MeshError): Promise<void> {
     const denied = NOT_REACHED.has(error.code) ? {} : ({ decision: 'deny', reason: error.code } as const)
-    await this.account.decided({ ...this.entry, ...denied })
+    await whenDecided(this.account, { ...this.entry, ...denied })
   }
 
   private permitOver(upstream: Upstream): Omit<Decided, 'kind' | 'at' | 'callId' | 'direction'> {

@@ -14,7 +14,7 @@ import { newCallId } from '../call/call-id.js'
 import { type AnswerHead, type Exchanged, exchange, mayRepeat } from '../call/exchange.js'
 import { headOfAnswer, headToApp } from '../call/headers.js'
 import { dropRest } from '../call/linger.js'
-import { type Account, endedWith, openAccount } from '../call/outcome.js'
+import { type Account, endedWith, openAccount, whenDecided } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { openReplayGuard, REPLAY_LIMITS, type ReplayGuard } from '../call/replay.js'
 import { type Trace, traceOf } from '../call/trace.js'
@@ -109,7 +109,7 @@ async function callIn(parts: Parts, app: App | null, inbound: Inbound, refused: 
   const trace = traceOf(arrived.head.fields)
   try {
     const decision = decideCall(parts, inbound)
-    await account.decided(recordOf(parts, inbound, { decision, trace }))
+    await whenDecided(account, recordOf(parts, inbound, { decision, trace }))
     if (decision.verdict === 'deny') {
       deny(parts, inbound, decision, account)
       return

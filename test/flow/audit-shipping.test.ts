@@ -12,7 +12,7 @@ import { parseAgentName } from '../../mesh/spiffe-id.js'
 import { partyOf } from '../../mesh/svid.js'
 import { openRecorder } from '../../sidecar/audit/recorder.js'
 import { shipLedger } from '../../sidecar/audit/shipper.js'
-import { decidedCall, endedCall, scratchDir } from '../support/audit-records.js'
+import { decide, decidedCall, endedCall, scratchDir, strictTurn } from '../support/audit-records.js'
 import {
   collectorAt,
   enrolMember,
@@ -73,6 +73,7 @@ function startAuditing(member: OpenMember) {
     clock: systemClock,
     log,
     metrics,
+    turn: strictTurn(),
     durability: 'process',
     onFailure: 'deny',
     maxDiskBytes: 2 ** 26,
@@ -100,7 +101,7 @@ function startAuditing(member: OpenMember) {
 async function record(recorder: ReturnType<typeof startAuditing>['recorder'], calls: number): Promise<void> {
   for (let n = 0; n < calls; n += 1) {
     const call = decidedCall({ at: Date.now() })
-    await recorder.decided(call)
+    await decide(recorder, call)
     recorder.ended(endedCall(call))
   }
 }
@@ -207,9 +208,9 @@ test('at its end a sidecar sends what is recorded by then', async () => {
   const { recorder, close } = startAuditing(member)
   await record(recorder, 10)
   const last = decidedCall({ at: Date.now() })
-  await recorder.decided(last)
+  await decide(recorder, last)
   recorder.ended(endedCall(last))
-  await recorder.decided(decidedCall({ at: Date.now() }))
+  await decide(recorder, decidedCall({ at: Date.now() }))
   await close()
   expect(callsAt(home)).toBe(11)
   const reader = openLedgerReader(path.join(home, 'collector', 'ledger.db'))

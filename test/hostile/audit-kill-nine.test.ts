@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { ANY_RECORD, openLedgerReader } from '../../host/audit-table.js'
 import { openMetrics } from '../../host/metrics.js'
 import { openRecorder } from '../../sidecar/audit/recorder.js'
-import { PLANNER, scratchDir } from '../support/audit-records.js'
+import { PLANNER, scratchDir, strictTurn } from '../support/audit-records.js'
 import { manualClock } from '../support/manual-clock.js'
 import { memoryLog } from '../support/memory-log.js'
 import { runTranspiled } from '../support/run-transpiled.js'
@@ -44,6 +44,7 @@ test.each([1, 700, 2500])(
       clock,
       log: memoryLog(),
       metrics: openMetrics(),
+      turn: strictTurn(),
       durability: 'process',
       onFailure: 'deny',
       maxDiskBytes: 2 ** 28,

@@ -4,7 +4,9 @@ import { randomUUID } from 'node:crypto'
 import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { openTurn, type Turn } from '../../host/turn.js'
 import type { Decided, Ended, Party } from '../../mesh/audit-record.js'
+import type { Recorder } from '../../sidecar/audit/recorder.js'
 
 export const PLANNER: Party = {
   id: 'spiffe://acme.internal/agent/planner',
@@ -53,6 +55,26 @@ export function endedCall(
     durationUs: 5000,
     ...changes,
   }
+}
+
+/** Resolves when the decision is committed, rejects with what it is settled with. */
+export function decide(
+  recorder: Pick<Recorder, 'decided'>,
+  record: Parameters<Recorder['decided']>[0],
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    recorder.decided(record, (error) => {
+      if (error === undefined) resolve()
+      else reject(error)
+    })
+  })
+}
+
+/** The turn of a process in which a bug ends the process. */
+export function strictTurn(): Turn {
+  return openTurn((error) => {
+    throw error
+  })
 }
 
 /** A directory that is gone when the scope ends. */

@@ -6,7 +6,7 @@ import { systemClock } from '../../host/clock.js'
 import { openLog } from '../../host/log.js'
 import { openMetrics } from '../../host/metrics.js'
 import { openRecorder } from '../../sidecar/audit/recorder.js'
-import { decidedCall, endedCall, PLANNER } from './audit-records.js'
+import { decide, decidedCall, endedCall, PLANNER, strictTurn } from './audit-records.js'
 
 const recorder = openRecorder({
   dir: process.argv[2] ?? '',
@@ -18,6 +18,7 @@ const recorder = openRecorder({
     write: (line) => void process.stderr.write(`${line}\n`),
   }),
   metrics: openMetrics(),
+  turn: strictTurn(),
   durability: 'process',
   onFailure: 'deny',
   maxDiskBytes: 2 ** 28,
@@ -25,7 +26,7 @@ const recorder = openRecorder({
 
 async function call(isEnded: boolean): Promise<void> {
   const decided = decidedCall({ at: systemClock.now(), callId: randomUUID() })
-  await recorder.decided(decided)
+  await decide(recorder, decided)
   writeSync(1, `${decided.callId}\n`)
   if (isEnded) recorder.ended(endedCall(decided))
 }

@@ -19,6 +19,7 @@ import { openTurn } from '../../host/turn.js'
 import type { World, WorldHolder, WorldListener } from '../../member/control/world.js'
 import type { Credentials, Identity } from '../../member/identity/credentials.js'
 import type { AuditRecord, Decided, Ended } from '../../mesh/audit-record.js'
+import type { MeshError } from '../../mesh/errors.js'
 import { compilePolicy, visibleCallees } from '../../mesh/policy/compile.js'
 import { parsePolicy } from '../../mesh/policy/document.js'
 import { covers, revocationsOf } from '../../mesh/revocation.js'
@@ -287,18 +288,21 @@ export class TestWorld implements WorldHolder {
 export class MemoryRecorder implements Recorder {
   readonly records: AuditRecord[] = []
   readonly refusals: Refused[] = []
-  failing: Error | undefined
+  failing: MeshError | undefined
   private readonly waiting = new Set<() => void>()
 
   get healthy(): boolean {
     return this.failing === undefined
   }
 
-  async decided(record: Omit<Decided, 'kind'>): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
-    if (this.failing !== undefined) throw this.failing
-    this.records.push({ kind: 'decided', ...record })
-    this.tell()
+  decided(record: Omit<Decided, 'kind'>, settle: (error: MeshError | undefined) => void): void {
+    setImmediate(() => {
+      if (this.failing === undefined) {
+        this.records.push({ kind: 'decided', ...record })
+        this.tell()
+      }
+      settle(this.failing)
+    })
   }
 
   ended(record: Omit<Ended, 'kind'>): void {

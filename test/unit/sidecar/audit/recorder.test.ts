@@ -7,10 +7,12 @@ import { openSqliteReader } from '../../../../host/sqlite.js'
 import { openRecorder, type RecorderOptions } from '../../../../sidecar/audit/recorder.js'
 import {
   copyLedger,
+  decide,
   decidedCall,
   endedCall,
   PLANNER,
   scratchDir,
+  strictTurn,
   TICKETS,
 } from '../../../support/audit-records.js'
 import { type ManualClock, manualClock } from '../../../support/manual-clock.js'
@@ -29,6 +31,7 @@ function setup(dir: string, changes: Partial<RecorderOptions> = {}) {
     clock,
     log,
     metrics,
+    turn: strictTurn(),
     durability: 'process',
     onFailure: 'deny',
     maxDiskBytes: 64 * MIB,
@@ -51,7 +54,7 @@ test('a decision is committed, and readable by others, when its promise resolves
   using scratch = scratchDir()
   const { recorder } = setup(scratch.dir)
   const call = decidedCall()
-  const committed = recorder.decided(call)
+  const committed = decide(recorder, call)
   expect(callsIn(scratch.dir)).toEqual([])
   await committed
   expect(callsIn(scratch.dir)).toMatchObject([
@@ -83,7 +86,7 @@ test('the decisions of one turn of the event loop are one commit', async () => {
   recorder.ledger.onAppend(() => {
     commits += 1
   })
-  await Promise.all(Array.from({ length: 27 }, () => recorder.decided(decidedCall())))
+  await Promise.all(Array.from({ length: 27 }, () => decide(recorder, decidedCall())))
   expect(commits).toBe(1)
   expect(callsIn(scratch.dir)).toHaveLength(27)
   await recorder.close()
@@ -93,7 +96,7 @@ test('an end is written within 25 ms and merged with its decision', async () => 
   using scratch = scratchDir()
   const { recorder, clock } = setup(scratch.dir)
   const call = decidedCall()
-  await recorder.decided(call)
+  await decide(recorder, call)
   recorder.ended(endedCall(call, { status: 404, bytesIn: 3, bytesOut: 7, durationUs: 1234 }))
   expect(callsIn(scratch.dir)).toMatchObject([{ outcome: null }])
   clock.advance(25)
@@ -108,7 +111,7 @@ test('sequence numbers have no gaps', async () => {
   const { recorder, clock } = setup(scratch.dir)
   for (let turn = 0; turn < 20; turn += 1) {
     const calls = [decidedCall(), decidedCall()]
-    await Promise.all(calls.map((call) => recorder.decided(call)))
+    await Promise.all(calls.map((call) => decide(recorder, call)))
     for (const call of calls) recorder.ended(endedCall(call))
     clock.advance(10)
   }
@@ -123,12 +126,12 @@ test('an id of a running call is refused, so that no caller can end the call of 
   using scratch = scratchDir()
   const { recorder } = setup(scratch.dir)
   const call = decidedCall({ direction: 'ingress' })
-  await recorder.decided(call)
-  await expect(recorder.decided({ ...call, caller: TICKETS })).rejects.toMatchObject({
+  await decide(recorder, call)
+  await expect(decide(recorder, { ...call, caller: TICKETS })).rejects.toMatchObject({
     code: 'CALL_ID_INVALID',
   })
   recorder.ended(endedCall(call))
-  await recorder.decided({ ...call, caller: TICKETS })
+  await decide(recorder, { ...call, caller: TICKETS })
   await recorder.close()
   expect(callsIn(scratch.dir)).toMatchObject([
     { caller: PLANNER.id, outcome: 'completed' },
@@ -141,8 +144,8 @@ test('the two halves of a call to oneself share an id and are kept apart', async
   const { recorder } = setup(scratch.dir)
   const egress = decidedCall({ callee: PLANNER })
   const ingress = { ...egress, direction: 'ingress' as const }
-  await recorder.decided(egress)
-  await recorder.decided(ingress)
+  await decide(recorder, egress)
+  await decide(recorder, ingress)
   recorder.ended(endedCall(ingress, { status: 201 }))
   recorder.ended(endedCall(egress, { outcome: 'aborted', status: null, reason: 'CALL_CUT' }))
   await recorder.close()
@@ -163,9 +166,9 @@ test('a record that would not read back is refused and not stored', async () => 
     { at: 1.5 },
     { caller: { ...PLANNER, serial: 'f'.repeat(65) } },
   ])
-    await expect(recorder.decided(decidedCall(bad))).rejects.toMatchObject({ code: 'AUDIT_RECORD_INVALID' })
+    await expect(decide(recorder, decidedCall(bad))).rejects.toMatchObject({ code: 'AUDIT_RECORD_INVALID' })
   const call = decidedCall()
-  await recorder.decided(call)
+  await decide(recorder, call)
   recorder.ended(endedCall(call, { durationUs: 0.5 }))
   await recorder.close()
   expect(callsIn(scratch.dir)).toMatchObject([{ callId: call.callId, outcome: null }])
@@ -175,7 +178,7 @@ test('members that are no part of a record never reach the ledger', async () => 
   using scratch = scratchDir()
   const { recorder } = setup(scratch.dir)
   const party = { ...PLANNER, keyPem: 'SECRET' }
-  await recorder.decided({ ...decidedCall({ caller: party }), ...{ note: 'SECRET' } })
+  await decide(recorder, { ...decidedCall({ caller: party }), ...{ note: 'SECRET' } })
   const { ledger } = recorder
   const stored = ledger.read(ledger.ledgerId, 0, { records: 10, bytes: 1e6 })
   expect(stored.map(({ bytes }) => bytes.toString()).join()).not.toContain('SECRET')
@@ -244,7 +247,7 @@ test('refusals use at most a fifth of the disk and leave calls alone', async () 
     clock.advance(10_000)
   }
   expect(recorder.healthy).toBe(true)
-  await recorder.decided(decidedCall())
+  await decide(recorder, decidedCall())
   expect(rowsIn(scratch.dir).filter(({ kind }) => kind === 'refusal').length).toBeLessThan(1000)
   expect(metrics.text()).toMatch(/troth_audit_refusals_dropped_total [1-9]/)
   await recorder.close()
@@ -256,12 +259,12 @@ test('denials of one caller beyond fifty a second are counted, those of others a
   const denial = { direction: 'ingress', decision: 'deny', reason: 'POLICY_SCOPE_MISSING' } as const
   for (let n = 0; n < 80; n += 1) {
     const call = decidedCall(denial)
-    await recorder.decided(call)
+    await decide(recorder, call)
     recorder.ended(endedCall(call, { outcome: 'failed', status: 403, reason: 'POLICY_SCOPE_MISSING' }))
   }
-  await recorder.decided(decidedCall({ ...denial, caller: TICKETS }))
+  await decide(recorder, decidedCall({ ...denial, caller: TICKETS }))
   clock.advance(1000)
-  await recorder.decided(decidedCall(denial))
+  await decide(recorder, decidedCall(denial))
   await recorder.close()
   const rows = rowsIn(scratch.dir)
   expect(rows.filter(({ decision }) => decision === 'deny')).toHaveLength(52)
@@ -278,7 +281,7 @@ async function fill(recorder: ReturnType<typeof openRecorder>): Promise<number> 
   for (let written = 0; written < 100_000; written += 1) {
     const call = decidedCall({ operation: `GET /${'x'.repeat(900)}` })
     try {
-      await recorder.decided(call)
+      await decide(recorder, call)
     } catch (error) {
       expect(error).toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
       return written
@@ -294,7 +297,7 @@ test('a full ledger refuses calls, says so once, and loses nothing that was deci
   const written = await fill(recorder)
   expect(recorder.healthy).toBe(false)
   for (let n = 0; n < 10; n += 1)
-    await expect(recorder.decided(decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
+    await expect(decide(recorder, decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
   expect(log.lines.filter(({ event }) => event === 'audit.unavailable')).toHaveLength(1)
   expect(metrics.text()).toContain('troth_audit_healthy 0')
   expect(callsIn(scratch.dir)).toHaveLength(written)
@@ -306,11 +309,11 @@ test('with onFailure allow a full ledger lets calls through and counts them', as
   const { recorder, metrics } = setup(scratch.dir, { maxDiskBytes: MIB, onFailure: 'allow' })
   while (recorder.healthy) {
     const call = decidedCall({ operation: `GET /${'x'.repeat(900)}` })
-    await recorder.decided(call)
+    await decide(recorder, call)
     recorder.ended(endedCall(call))
   }
   const call = decidedCall()
-  await recorder.decided(call)
+  await decide(recorder, call)
   recorder.ended(endedCall(call))
   expect(metrics.text()).toMatch(/troth_audit_lost_total 2\n/)
   await recorder.close()
@@ -321,7 +324,7 @@ test('when there is room again it recovers by itself, without a call, and writes
   const { recorder, clock, log } = setup(scratch.dir, { maxDiskBytes: MIB })
   const written = await fill(recorder)
   for (let n = 0; n < 3; n += 1)
-    await expect(recorder.decided(decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
+    await expect(decide(recorder, decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
   // Somebody else makes room in the file.
   const other = rawSqlite(path.join(scratch.dir, 'ledger.db'))
   other.prepare("DELETE FROM record WHERE kind = 'decided' AND seq < 200").run()
@@ -332,7 +335,7 @@ test('when there is room again it recovers by itself, without a call, and writes
   expect(rowsIn(scratch.dir).filter(({ reason }) => reason === 'gap')).toMatchObject([
     { kind: 'note', detail: '4 records were lost while the ledger could not be written' },
   ])
-  await recorder.decided(decidedCall())
+  await decide(recorder, decidedCall())
   await recorder.close()
   expect(written).toBeGreaterThan(200)
 })
@@ -341,11 +344,11 @@ test('a larger limit at the next start lets the same ledger go on', async () => 
   using scratch = scratchDir()
   const first = setup(scratch.dir, { maxDiskBytes: MIB })
   const written = await fill(first.recorder)
-  await expect(first.recorder.decided(decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
+  await expect(decide(first.recorder, decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
   await first.recorder.close()
   // The operator gives it more room: the same ledger goes on, and closes what it could not.
   const second = setup(scratch.dir, { maxDiskBytes: 8 * MIB })
-  await second.recorder.decided(decidedCall())
+  await decide(second.recorder, decidedCall())
   expect(second.recorder.ledger.ledgerId).toBe(first.recorder.ledger.ledgerId)
   await second.recorder.close()
   const calls = callsIn(scratch.dir)
@@ -358,8 +361,8 @@ test('calls that an earlier run left open are closed as unknown', async () => {
   using copy = scratchDir()
   const { recorder, clock } = setup(scratch.dir)
   const [running, done] = [decidedCall(), decidedCall()]
-  await recorder.decided(running)
-  await recorder.decided(done)
+  await decide(recorder, running)
+  await decide(recorder, done)
   recorder.ended(endedCall(done))
   clock.advance(25)
   copyLedger(scratch.dir, copy.dir)
@@ -379,7 +382,7 @@ test('after close nothing is recorded and nothing thrown but AUDIT_UNAVAILABLE',
   await recorder.close()
   await recorder.close()
   recorder.note('rotated', 'late')
-  await expect(recorder.decided(decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
+  await expect(decide(recorder, decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
 })
 
 test('a long call is closed after a crash although thousands came and went since', async () => {
@@ -387,10 +390,10 @@ test('a long call is closed after a crash although thousands came and went since
   using copy = scratchDir()
   const { recorder, clock } = setup(scratch.dir)
   const long = decidedCall()
-  await recorder.decided(long)
+  await decide(recorder, long)
   for (let turn = 0; turn < 40; turn += 1) {
     const calls = Array.from({ length: 30 }, () => decidedCall())
-    await Promise.all(calls.map((call) => recorder.decided(call)))
+    await Promise.all(calls.map((call) => decide(recorder, call)))
     for (const call of calls) recorder.ended(endedCall(call))
   }
   clock.advance(25)
@@ -409,7 +412,7 @@ test('a start reads only what came after the last call that was open', async () 
   const { recorder, clock } = setup(scratch.dir)
   for (let turn = 0; turn < 40; turn += 1) {
     const calls = Array.from({ length: 30 }, () => decidedCall())
-    await Promise.all(calls.map((call) => recorder.decided(call)))
+    await Promise.all(calls.map((call) => decide(recorder, call)))
     for (const call of calls) recorder.ended(endedCall(call))
   }
   clock.advance(25)
