@@ -3,7 +3,7 @@
 import { userInfo } from 'node:os'
 import { type Clock, pause, systemClock } from '../host/clock.js'
 import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
-import { errorFields, type Log, openLog } from '../host/log.js'
+import { type Log, openLog } from '../host/log.js'
 import { openMetrics } from '../host/metrics.js'
 import { openTurn } from '../host/turn.js'
 import { type Member, openMember } from '../member/member.js'
@@ -43,7 +43,7 @@ async function open(
   { clock, log, lifecycle }: { clock: typeof systemClock; log: Log; lifecycle: Lifecycle },
 ): Promise<RunningSidecar> {
   const metrics = openMetrics()
-  const turn = openTurn((error) => log.error('turn.bug', errorFields(error)))
+  const turn = openTurn(throwAtTop)
   const member = await openMember({ ...memberOptions(config), clock, log, lifecycle })
   const { id, dir, credentials, world } = member
   const self = (): ReturnType<typeof partyOf> => partyOf(credentials.current().svid)
@@ -64,7 +64,7 @@ async function open(
     world,
     recorder,
     clock,
-    turn: openTurn(throwAtTop),
+    turn,
     log,
     metrics,
     ports,
