@@ -54,7 +54,7 @@ const GROUPS: readonly { readonly title: string; readonly beginnings: readonly s
   },
   { title: 'Policy', beginnings: ['POLICY_'] },
   { title: 'The ledger', beginnings: ['AUDIT_', 'CALL_UNKNOWN', 'LEDGER_', 'COLLECTOR_'] },
-  { title: 'Calls', beginnings: ['CALL_', 'DRAINING', 'HTTP2_'] },
+  { title: 'Calls', beginnings: ['CALL_', 'DRAINING', 'HTTP1_', 'HTTP2_'] },
   { title: 'Messages', beginnings: ['WIRE_', 'NOT_FOUND', 'METHOD_NOT_ALLOWED'] },
   { title: 'Everything else', beginnings: [''] },
 ]

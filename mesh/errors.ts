@@ -587,6 +587,10 @@ export const ERRORS = {
   },
   CALL_CUT: unavailable('the call was cut while it ran', 'see troth why CALL_ID'),
 
+  HTTP1_CONNECTION_LOST: unreachable(
+    'an HTTP/1.1 connection ended before both messages were whole',
+    'send the request again when it is safe to',
+  ),
   HTTP2_PROTOCOL: bad('a peer broke a rule of HTTP/2', 'look at the HTTP/2 implementation of the peer'),
   HTTP2_FLOOD: {
     status: 429,

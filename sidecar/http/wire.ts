@@ -14,6 +14,8 @@ export interface Wire {
 export interface TextWire extends Wire {
   /** Like `write`; latin1. */
   writeText(text: string): void
+  /** The last byte was written and `written` was called for it: our side is over, what the peer says still comes. */
+  shut(): void
   /** No more bytes are fed until `resume`. */
   pause(): void
   resume(): void

@@ -56,6 +56,10 @@ export class SocketWire implements TextWire, Swept {
     this.#turn.flush(this.#flush)
   }
 
+  shut(): void {
+    this.socket.end()
+  }
+
   pause(): void {
     this.socket.pause()
   }
