@@ -22,7 +22,7 @@ export const ROOMS = [
     node: ['node:crypto'],
     packages: ['@peculiar/x509', 'reflect-metadata'],
   },
-  { room: 'mesh/policy/yaml.ts', may: ['mesh'], node: [], packages: ['yaml'] },
+  { room: 'mesh/yaml.ts', may: ['mesh'], node: [], packages: ['yaml'] },
   { room: 'host', may: ['mesh', 'host'] },
   { room: 'host/config.ts', may: ['mesh', 'host'], packages: ['yaml'] },
   { room: 'host/sqlite.ts', may: ['mesh', 'host'], packages: ['better-sqlite3'] },

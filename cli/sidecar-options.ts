@@ -6,7 +6,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Level } from '../host/log.js'
 import { agentDir } from '../member/state-dir.js'
 import type { AgentName } from '../mesh/spiffe-id.js'
-import type { startSidecar } from '../sidecar/main.js'
+import type { startSidecar, startSidecars } from '../sidecar/main.js'
 import {
   type AppAddress,
   appAddress,
@@ -22,6 +22,9 @@ import type { Session } from './session.js'
 
 export type SidecarConfig = Parameters<typeof startSidecar>[0]
 export type RunningSidecar = Awaited<ReturnType<typeof startSidecar>>
+export type RunningSidecars = Awaited<ReturnType<typeof startSidecars>>
+
+const EGRESS_AUTHS = ['credential', 'none'] as const
 
 export interface SidecarOptions {
   readonly app?: AppAddress
@@ -32,7 +35,7 @@ export interface SidecarOptions {
   readonly egressPort?: number
   readonly ingressPort?: number
   readonly adminPort?: number
-  readonly egressAuth: 'credential' | 'none'
+  readonly egressAuth: (typeof EGRESS_AUTHS)[number]
   readonly to?: readonly CalleePort[]
   readonly logLevel?: Level
 }
@@ -58,7 +61,7 @@ export function withSidecarOptions(command: Command): Command {
     .option('--admin-port <port>', 'health and metrics on loopback', port)
     .addOption(
       new Option('--egress-auth <how>', 'what local processes must show')
-        .choices(['credential', 'none'])
+        .choices(EGRESS_AUTHS)
         .default('credential'),
     )
     .option('--log-level <level>', 'debug, info, warn or error', level)
@@ -108,7 +111,13 @@ function advertisedBy(listen: string | undefined): SidecarConfig['advertise'] {
 const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
-function instanceName(raw: string): string {
+export function egressAuth(raw: string): SidecarOptions['egressAuth'] {
+  const found = EGRESS_AUTHS.find((each) => each === raw)
+  if (found === undefined) throw new InvalidArgumentError(`It must be ${EGRESS_AUTHS.join(' or ')}.`)
+  return found
+}
+
+export function instanceName(raw: string): string {
   if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(raw))
     throw new InvalidArgumentError('It must be lower-case letters, digits and hyphens, at most 32.')
   return raw

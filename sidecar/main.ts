@@ -1,11 +1,12 @@
-// One sidecar process: enrols or finds its identity, opens its ledger and its doors, tells the mesh where it is, and drains at the end.
+// One sidecar process, of one agent or of several. Each identity is enrolled or found, opens its ledger and its doors, tells the mesh where
+// it is, and drains at the end; identities share the event loop, its turn and the log, and nothing else.
 
 import { userInfo } from 'node:os'
 import { type Clock, pause, systemClock } from '../host/clock.js'
 import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
 import { type Log, openLog } from '../host/log.js'
 import { openMetrics } from '../host/metrics.js'
-import { openTurn } from '../host/turn.js'
+import { openTurn, type Turn } from '../host/turn.js'
 import { type Member, openMember } from '../member/member.js'
 import { partyOf } from '../mesh/svid.js'
 import { openRecorder } from './audit/recorder.js'
@@ -13,6 +14,7 @@ import { shipLedger } from './audit/shipper.js'
 import type { RunningSidecar, SidecarConfig } from './config.js'
 import { keepPorts, makeLocalSecrets, portsFor } from './local-state.js'
 import { openSidecar, type Sidecar } from './sidecar.js'
+import { type OpenedSidecar, type RunningSidecars, startTogether } from './together.js'
 
 const FIRST_WORD_MS = 2000
 const LOOK_EVERY_MS = 10
@@ -22,15 +24,42 @@ const LOOK_EVERY_MS = 10
  * @throws MeshError of enrolment, STATE_*, PORT_BUSY, CONFIG_*, DEV_ROOT
  */
 export async function startSidecar(config: SidecarConfig): Promise<RunningSidecar> {
+  const { running, heard } = await openIdentity(config, openShared(config.settings))
+  await heard
+  return running
+}
+
+/**
+ * Starts the sidecars of several agents; what one of them cannot do is logged and leaves the others as they are.
+ * @param configs at least one; the first one's `settings.logLevel` is that of the process
+ * @throws MeshError as `startSidecar`, naming the agent, when none could be started
+ */
+export function startSidecars(
+  configs: readonly [SidecarConfig, ...SidecarConfig[]],
+): Promise<RunningSidecars> {
+  const shared = openShared(configs[0].settings)
+  return startTogether(configs, (config) => openIdentity(config, shared), shared.log)
+}
+
+/** What the identities of a process share. */
+interface Shared {
+  readonly clock: Clock
+  readonly log: Log
+  readonly turn: Turn
+}
+
+function openShared({ logLevel }: SidecarConfig['settings']): Shared {
   const clock = systemClock
-  const log = openLog({
-    clock,
-    level: config.settings.logLevel,
-    write: (line) => void process.stderr.write(`${line}\n`),
-  }).with({ agent: config.agent })
+  const write = (line: string): void => void process.stderr.write(`${line}\n`)
+  return { clock, log: openLog({ clock, level: logLevel, write }), turn: openTurn(throwAtTop) }
+}
+
+async function openIdentity(config: SidecarConfig, shared: Shared): Promise<OpenedSidecar> {
+  const { agent, instance } = config
+  const log = shared.log.with(instance === null ? { agent } : { agent, instance })
   const lifecycle = openLifecycle()
   try {
-    return await open(config, { clock, log, lifecycle })
+    return await open(config, { ...shared, log, lifecycle })
   } catch (error) {
     lifecycle.stop()
     await lifecycle.done().catch(() => undefined)
@@ -40,10 +69,9 @@ export async function startSidecar(config: SidecarConfig): Promise<RunningSideca
 
 async function open(
   config: SidecarConfig,
-  { clock, log, lifecycle }: { clock: typeof systemClock; log: Log; lifecycle: Lifecycle },
-): Promise<RunningSidecar> {
+  { clock, log, turn, lifecycle }: Shared & { readonly lifecycle: Lifecycle },
+): Promise<OpenedSidecar> {
   const metrics = openMetrics()
-  const turn = openTurn(throwAtTop)
   const member = await openMember({ ...memberOptions(config), clock, log, lifecycle })
   const { id, dir, credentials, world } = member
   const self = (): ReturnType<typeof partyOf> => partyOf(credentials.current().svid)
@@ -75,9 +103,8 @@ async function open(
   announce(config, member, sidecar)
   lifecycle.defer('drain', () => drain(member, sidecar, log))
   tell(config, log, sidecar)
-  await hearFirst(member, clock, lifecycle.signal)
   const done = lifecycle.done()
-  return {
+  const running: RunningSidecar = {
     ports: sidecar.ports,
     localCredential: secrets.localCredential,
     ingressSecretFile: secrets.ingressSecretFile,
@@ -88,6 +115,7 @@ async function open(
       return done
     },
   }
+  return { running, heard: hearFirst(member, clock, lifecycle.signal) }
 }
 
 /** What an act of a turn throws is a bug, and ends the process as one thrown anywhere else does. */

@@ -47,7 +47,7 @@ async function run(
   const source = await findEnrolment(session, { kind: 'agent', name, dir, token: options.token })
   // the agent shares our stderr: only what needs a person, unless more was asked for
   const config = sidecarConfigOf(session, name, { logLevel: 'warn', ...options }, source)
-  await tryPorts(config)
+  await tryPorts([config])
   if (source.admin !== null) await registerUnknown(session, source.admin, { kind: 'agent', name })
   const { startSidecar } = await import('../../sidecar/main.js')
   const sidecar = await startSidecar(config)

@@ -1,6 +1,8 @@
-// troth sidecar: the sidecar of one agent in the foreground; the agent itself is started by somebody else.
+// troth sidecar: the sidecar of one agent, or of those that a file lists, in the foreground; the agents themselves are started by
+// somebody else.
 
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
+import { MeshError } from '../../mesh/errors.js'
 import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
 import { type DefineCommand, withExamples } from '../command.js'
 import { findEnrolment } from '../enrol-by.js'
@@ -16,29 +18,54 @@ import {
   stateDirOf,
   withSidecarOptions,
 } from '../sidecar-options.js'
+import { serveListed } from './sidecar/several.js'
 
 interface Options extends SidecarOptions {
-  readonly agent: AgentName
+  readonly agent?: AgentName
+  readonly config?: string
 }
+
+/** Flags that belong to one agent: with --config they stand in the file. */
+const OF_ONE_AGENT = [
+  'agent',
+  'app',
+  'to',
+  'token',
+  'instance',
+  'advertise',
+  'egressPort',
+  'ingressPort',
+  'adminPort',
+]
 
 export const sidecarCommand: DefineCommand = (context) =>
   withExamples(
     withSidecarOptions(
       new Command('sidecar')
-        .description('run the sidecar of an agent in the foreground')
-        .requiredOption('--agent <name>', 'the agent it speaks for', parseAgentName),
-    ).action((options: Options) => sidecar(context.session(), options)),
+        .description('run the sidecar of an agent, or of several, in the foreground')
+        .option('--agent <name>', 'the agent it speaks for', parseAgentName)
+        .addOption(
+          new Option('--config <file>', 'serve every agent that this file lists').conflicts(OF_ONE_AGENT),
+        ),
+    ).action((options: Options) => start(context.session(), options)),
     context,
     'sidecar --agent tickets --app 127.0.0.1:8080 --token file:tickets.token',
-    'sidecar --agent planner --egress-port 4001 --to tickets=4002',
+    'sidecar --config agents.yaml',
   )
 
-async function sidecar(session: Session, options: Options): Promise<void> {
-  const { agent } = options
+function start(session: Session, { agent, config, ...options }: Options): Promise<void> {
+  if (config !== undefined) return serveListed(session, config, options)
+  if (agent !== undefined) return serveOne(session, agent, options)
+  throw new MeshError('USAGE', 'no agent is named', {
+    hint: 'name it with --agent NAME, or a file that lists several with --config FILE',
+  })
+}
+
+async function serveOne(session: Session, agent: AgentName, options: SidecarOptions): Promise<void> {
   const dir = stateDirOf(session, agent, options)
   const source = await findEnrolment(session, { kind: 'agent', name: agent, dir, token: options.token })
   const config = sidecarConfigOf(session, agent, options, source)
-  await tryPorts(config)
+  await tryPorts([config])
   const { startSidecar } = await import('../../sidecar/main.js')
   const running = await startSidecar(config)
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void running.stop())

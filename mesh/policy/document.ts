@@ -4,6 +4,7 @@
 
 import { MeshError } from '../errors.js'
 import { parseMethod } from '../operation.js'
+import { type Findings, openYaml, type Place, readList, readMap, readOne, readWord } from '../yaml.js'
 import { parseAgentPattern, parseServiceName } from './agent-pattern.js'
 import {
   type AgentRule,
@@ -16,14 +17,18 @@ import {
   type ServiceRule,
 } from './model.js'
 import { parsePathPattern, patternKey } from './path-pattern.js'
-import { type Findings, openYaml, type Place, readList, readMap, readOne, readWord } from './yaml.js'
 
 /**
  * Reads a policy document. The answer's version is 0: the CA counts pushes.
  * @throws MeshError POLICY_MALFORMED: one line for each finding, `policy.yaml:<line>:<column>: <what>`
  */
 export function parsePolicy(yaml: string): Policy {
-  const { root, findings } = openYaml(yaml, POLICY_MAX.bytes)
+  const { root, findings } = openYaml(yaml, {
+    file: 'policy.yaml',
+    code: 'POLICY_MALFORMED',
+    maxBytes: POLICY_MAX.bytes,
+    schema: 'core',
+  })
   const policy = readDocument(root, findings)
   findings.check()
   return policy

@@ -32,7 +32,7 @@ describe('the walls between the rooms', () => {
     ['mesh/operation.ts', 'node:fs'],
     ['mesh/operation.ts', 'yaml'],
     ['mesh/policy/document.ts', 'yaml'],
-    ['mesh/policy/yaml.ts', 'node:crypto'],
+    ['mesh/yaml.ts', 'node:crypto'],
     ['host/clock.ts', '../member/member.js'],
     ['host/files.ts', 'better-sqlite3'],
     ['member/member.ts', '../sidecar/main.js'],
@@ -57,7 +57,7 @@ describe('the walls between the rooms', () => {
 
   it.each([
     ['mesh/operation.ts', './errors.js'],
-    ['mesh/policy/yaml.ts', 'yaml'],
+    ['mesh/yaml.ts', 'yaml'],
     ['host/sqlite.ts', 'better-sqlite3'],
     ['host/files.ts', 'node:fs'],
     ['ca/main.ts', '../host/clock.js'],

@@ -1,8 +1,8 @@
-// YAML read strictly: version 1.2, core schema, one document without anchors, aliases, tags, directives or duplicate keys, bounded in
-// size, depth and number before the library recurses into it. The only file of the mesh that knows YAML; it knows nothing of policies.
+// YAML read strictly: version 1.2, one document without anchors, aliases, tags, directives or duplicate keys, bounded in size, depth
+// and number before the library recurses into it. What the documents mean is for their readers.
 
 import { Composer, type CST, isMap, isScalar, isSeq, LineCounter, Parser } from 'yaml'
-import { MeshError } from '../errors.js'
+import { MeshError, type MeshErrorCode } from './errors.js'
 import { nearest } from './nearest.js'
 
 const MAX_DEPTH = 16
@@ -14,7 +14,7 @@ const MAX_FINDING_LENGTH = 400
 export interface Findings {
   add(offset: number, what: string): void
   lineOf(offset: number): number
-  /** @throws MeshError POLICY_MALFORMED when anything was added */
+  /** @throws MeshError the document's code when anything was added */
   check(): void
 }
 
@@ -24,10 +24,22 @@ export interface Place {
   readonly offset: number
 }
 
-/** @throws MeshError POLICY_MALFORMED when the text is too large or not YAML of the kind above */
-export function openYaml(yaml: string, maxBytes: number): { root: Place; findings: Findings } {
+/** What a document is, beside its text. */
+export interface YamlKind {
+  /** Names it in findings. */
+  readonly file: string
+  /** Of the error that holds the findings. */
+  readonly code: MeshErrorCode
+  readonly maxBytes: number
+  /** `failsafe`: every value is the text that was written; `core`: numbers, booleans and null are told apart. */
+  readonly schema: 'core' | 'failsafe'
+}
+
+/** @throws MeshError `code` when the text is too large or not YAML of the kind above */
+export function openYaml(yaml: string, kind: YamlKind): { root: Place; findings: Findings } {
+  const { maxBytes } = kind
   const counter = new LineCounter()
-  const findings = openFindings(counter)
+  const findings = openFindings(counter, kind)
   if (Buffer.byteLength(yaml) > maxBytes) {
     findings.add(0, `the document is larger than ${maxBytes} bytes`)
     findings.check()
@@ -35,16 +47,16 @@ export function openYaml(yaml: string, maxBytes: number): { root: Place; finding
   const tokens = [...new Parser(counter.addNewLine).parse(yaml)]
   checkTokens(tokens, findings)
   findings.check()
-  const root = compose(tokens, findings)
+  const root = compose(tokens, kind, findings)
   findings.check()
   return { root, findings }
 }
 
-function openFindings(counter: LineCounter): Findings {
+function openFindings(counter: LineCounter, { file, code }: YamlKind): Findings {
   const found: { offset: number; what: string }[] = []
   const named = ({ offset, what }: { offset: number; what: string }): string => {
     const { line, col } = counter.linePos(offset)
-    return `policy.yaml:${Math.max(line, 1)}:${Math.max(col, 1)}: ${what}`
+    return `${file}:${Math.max(line, 1)}:${Math.max(col, 1)}: ${what}`
   }
   return {
     add: (offset, what) =>
@@ -57,7 +69,7 @@ function openFindings(counter: LineCounter): Findings {
         .slice(0, MAX_FINDINGS)
         .map(named)
       if (found.length > MAX_FINDINGS) shown.push(`and ${found.length - MAX_FINDINGS} more`)
-      throw new MeshError('POLICY_MALFORMED', shown.join('\n'))
+      throw new MeshError(code, shown.join('\n'))
     },
   }
 }
@@ -103,10 +115,10 @@ function* partsOf(token: object): Iterable<unknown> {
   }
 }
 
-function compose(tokens: readonly CST.Token[], findings: Findings): Place {
+function compose(tokens: readonly CST.Token[], { schema }: YamlKind, findings: Findings): Place {
   const composer = new Composer({
     version: '1.2',
-    schema: 'core',
+    schema,
     strict: true,
     uniqueKeys: true,
     merge: false,
@@ -131,6 +143,19 @@ export function readMap(
   keys: readonly string[],
   findings: Findings,
 ): Map<string, Place> | undefined {
+  const fields = readSome(place, what, keys, findings)
+  for (const key of keys)
+    if (fields?.has(key) === false) findings.add(place?.offset ?? 0, `${what} needs ${key}`)
+  return fields
+}
+
+/** A mapping with some of these keys. */
+export function readSome(
+  place: Place | undefined,
+  what: string,
+  keys: readonly string[],
+  findings: Findings,
+): Map<string, Place> | undefined {
   if (place === undefined) return undefined
   const { node, offset } = place
   if (!isMap(node)) {
@@ -145,13 +170,32 @@ export function readMap(
     else
       findings.add(keyOffset, `${what} has no key ${JSON.stringify(name.slice(0, 40))}; ${meant(name, keys)}`)
   }
-  for (const key of keys) if (!fields.has(key)) findings.add(offset, `${what} needs ${key}`)
   return fields
 }
 
 const meant = (name: string, keys: readonly string[]): string => {
   const known = nearest(name, keys)
   return known === undefined ? `it has ${keys.join(', ')}` : `did you mean ${known}?`
+}
+
+/** A mapping whose keys are free: each as written, with its value. */
+export function readEntries(
+  place: Place | undefined,
+  what: string,
+  max: number,
+  findings: Findings,
+): { readonly key: string; readonly value: Place }[] {
+  if (place === undefined) return []
+  const { node, offset } = place
+  if (!isMap(node)) {
+    findings.add(offset, `${what} must be a mapping`)
+    return []
+  }
+  if (node.items.length > max) findings.add(offset, `${what} has more than ${max} entries`)
+  return node.items.map(({ key, value }) => ({
+    key: isScalar(key) ? String(key.value) : '',
+    value: { node: value, offset: offsetOf(key) ?? offset },
+  }))
 }
 
 export function readList(place: Place | undefined, what: string, max: number, findings: Findings): Place[] {
@@ -172,6 +216,20 @@ export function readWord(
   check: (raw: string) => unknown,
   findings: Findings,
 ): string | undefined {
+  const asWritten = (raw: string): string => {
+    check(raw)
+    return raw
+  }
+  return readParsed(place, what, asWritten, findings)
+}
+
+/** What `parse` makes of the text; what it throws becomes a finding. */
+export function readParsed<T>(
+  place: Place | undefined,
+  what: string,
+  parse: (raw: string) => T,
+  findings: Findings,
+): T | undefined {
   if (place === undefined) return undefined
   const { node, offset } = place
   if (!isScalar(node) || typeof node.value !== 'string') {
@@ -179,8 +237,7 @@ export function readWord(
     return undefined
   }
   try {
-    check(node.value)
-    return node.value
+    return parse(node.value)
   } catch (error) {
     if (!(error instanceof MeshError)) throw error
     findings.add(offset, error.message)
