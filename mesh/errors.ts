@@ -510,6 +510,10 @@ export const ERRORS = {
     when: "the callee's sidecar turned the connection away",
     hint: 'see troth audit query --agent CALLEE --suspicious',
   },
+  CALLEE_BUSY: unavailable(
+    'every stream that the callee allows is taken, and stays taken',
+    'try again later, end streams that nobody needs, or run more instances of the callee',
+  ),
   CALLEE_TIMEOUT: {
     status: 504,
     exit: 5,

@@ -20,7 +20,11 @@ export interface Connection {
   admit(svid: Svid): void
   /** Sets the reason, then destroys. Harmless when it is gone already. */
   cut(reason: MeshErrorCode): void
-  /** A call runs over it until the function that comes back is called: while it does, the connection may outlive the peer's leaf. */
+  /** From now on a call runs over it, one more each time: while any does, the connection may outlive the peer's leaf. */
+  enter(): void
+  /** One of them has ended; once for each `enter`. */
+  leave(): void
+  /** `enter`. @returns `leave`; harmless twice */
   hold(): () => void
 }
 
@@ -142,6 +146,7 @@ class Live implements Connection {
   private readonly table: Table
   private readonly registeredAt: number
   private calls = 0
+  private isPastLeaf = false
   private expiry: Timer | undefined
 
   constructor(table: Table, socket: TLSSocket, direction: Direction) {
@@ -157,14 +162,23 @@ class Live implements Connection {
     this.checkExpiry()
   }
 
-  hold(): () => void {
+  enter(): void {
     this.calls += 1
+  }
+
+  leave(): void {
+    this.calls -= 1
+    // Before the leaf's end nothing has changed: the timer waits for that.
+    if (this.calls === 0 && this.isPastLeaf) this.checkExpiry()
+  }
+
+  hold(): () => void {
     let isHeld = true
+    this.enter()
     return () => {
       if (!isHeld) return
       isHeld = false
-      this.calls -= 1
-      this.checkExpiry()
+      this.leave()
     }
   }
 
@@ -181,6 +195,7 @@ class Live implements Connection {
     this.expiry?.cancel()
     if (this.svid === undefined || this.socket.destroyed) return
     const now = this.table.clock.now()
+    this.isPastLeaf = now > this.svid.notAfter
     const until = this.provenUntil(this.svid, now)
     if (now > until) {
       this.cut(reason)

@@ -3,6 +3,7 @@
 
 import type { Clock } from '../host/clock.js'
 import type { Log } from '../host/log.js'
+import type { Sweep } from '../host/sweep.js'
 import type { Turn } from '../host/turn.js'
 import type { WorldHolder } from '../member/control/world.js'
 import type { Credentials } from '../member/identity/credentials.js'
@@ -12,6 +13,7 @@ import type { Standing } from './call/authorize.js'
 import type { ExchangeLimits } from './call/exchange.js'
 import type { CallCounter } from './call/outcome.js'
 import type { Connections } from './connections.js'
+import { DEFAULT_LIMITS, type Limits } from './http2/contract.js'
 
 export interface Parts {
   readonly id: SpiffeId
@@ -22,6 +24,8 @@ export interface Parts {
   readonly clock: Clock
   /** One a process, whatever identities it serves. */
   readonly turn: Turn
+  /** Deadlines of calls and connections. */
+  readonly sweep: Sweep
   readonly log: Log
   readonly limits: ExchangeLimits & { readonly connectTimeoutMs: number }
   readonly doors: DoorLimits
@@ -40,6 +44,17 @@ export interface DoorLimits {
 }
 
 export const DOOR_LIMITS: DoorLimits = { headMs: 10_000, maxConnections: 4096 }
+
+/**
+ * Of connections between sidecars, at both ends. The window of a connection is that of 64 streams: so many may stand still, because nobody
+ * reads them, before the others do.
+ */
+export const MESH_LIMITS: Limits = {
+  ...DEFAULT_LIMITS,
+  maxConcurrentStreams: 1024,
+  streamWindowBytes: 256 * 1024,
+  connectionWindowBytes: 16 * 1024 * 1024,
+}
 
 /** The calls that run, so that a drain can wait for them. */
 export interface InFlight {

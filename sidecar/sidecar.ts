@@ -8,6 +8,7 @@ import { openHealthDoor } from '../host/health-door.js'
 import { closeServer } from '../host/http-server.js'
 import type { Log } from '../host/log.js'
 import type { Metrics } from '../host/metrics.js'
+import { openSweep } from '../host/sweep.js'
 import type { Turn } from '../host/turn.js'
 import type { WorldHolder } from '../member/control/world.js'
 import type { Credentials } from '../member/identity/credentials.js'
@@ -127,6 +128,7 @@ function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
     recorder,
     clock,
     turn,
+    sweep: openSweep(clock),
     log,
     connections: openConnections(clock, settings.streamMaxAgeMs),
     limits: {

@@ -39,7 +39,7 @@ export interface Dial {
   readonly place: Place
   readonly shown: Shown
   /** ALPN. */
-  readonly protocol: 'http/1.1' | typeof WITNESS_ALPN
+  readonly protocol: 'h2' | 'http/1.1' | typeof WITNESS_ALPN
 }
 
 /**
@@ -84,7 +84,7 @@ export function dial(parts: Parts, { place, shown, protocol }: Dial): Promise<TL
     socket.on('error', onError)
     socket.once('close', onClose)
     socket.once('secureConnect', () => {
-      const refusal = judge(parts, place, socket)
+      const refusal = judge(parts, place, socket) ?? deviation(place, protocol, socket)
       if (refusal !== undefined) {
         fail(refusal)
         return
@@ -115,6 +115,12 @@ function judge(parts: Parts, place: Place, socket: TLSSocket): MeshError | undef
     refuse(parts, refusal, socket.remoteAddress ?? place.host)
     return refusal
   }
+}
+
+/** A callee that speaks something else, when what it speaks decides how it is heard. */
+function deviation(place: Place, protocol: Dial['protocol'], socket: TLSSocket): MeshError | undefined {
+  if (protocol !== 'h2' || socket.alpnProtocol === protocol) return undefined
+  return new MeshError('CALLEE_REFUSED', `${place.id} does not speak HTTP/2 here`)
 }
 
 const NOBODY: Party = { id: null, instance: null, serial: null }

@@ -10,7 +10,7 @@ import type { Endpoint } from '../../mesh/wire/feed.js'
 import { WITNESS_ALPN } from '../../mesh/wire/witness.js'
 import type { Parts } from '../parts.js'
 import { dial, type Shown, shownBy } from './dial.js'
-import { type Dialled, openWitnesses, staleFrom } from './witness.js'
+import { type Followed, openWitnesses, staleFrom } from './witness.js'
 
 export interface Pools {
   /**
@@ -35,9 +35,14 @@ const MAX_CONNECTIONS = 1024
 /** To one callee instance. A call that finds none costs a handshake at both ends; one too many costs its buffers, for IDLE_MS. */
 const MAX_IDLE_CONNECTIONS = 256
 
+interface Line {
+  readonly followed: Followed
+  calls: number
+}
+
 export function openPools(parts: Parts): Pools {
   const pools = new Map<string, Pool>()
-  const dialled = new WeakMap<Socket, Dialled>()
+  const lines = new WeakMap<Socket, Line>()
   let shown = shownBy(parts.credentials.current(), parts.world.current().bundles)
   const witnesses = openWitnesses(parts, async (place) => {
     const by = shown
@@ -64,7 +69,10 @@ export function openPools(parts: Parts): Pools {
     (place: Endpoint, by: Shown): (() => Promise<TLSSocket>) =>
     async () => {
       const socket = await dial(parts, { place, shown: by, protocol: 'http/1.1' })
-      dialled.set(socket, { socket, place, own: by.svid })
+      const peer = parts.connections.of(socket)?.svid
+      const own = by.svid
+      if (peer !== undefined)
+        lines.set(socket, { followed: witnesses.follow({ socket, place, own }, peer), calls: 0 })
       return socket
     }
   const isFresh = (socket: Socket): boolean => {
@@ -82,12 +90,14 @@ export function openPools(parts: Parts): Pools {
     },
     hold(socket) {
       const connection = parts.connections.of(socket)
-      const by = dialled.get(socket)
-      if (connection?.svid === undefined || by === undefined) return () => undefined
+      const line = lines.get(socket)
+      if (connection === undefined || line === undefined) return () => undefined
       const release = connection.hold()
-      const leave = witnesses.enter(by, connection.svid)
+      line.calls += 1
+      if (line.calls === 1) line.followed.enter()
       return () => {
-        leave()
+        line.calls -= 1
+        if (line.calls === 0) line.followed.leave()
         release()
       }
     },

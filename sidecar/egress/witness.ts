@@ -19,9 +19,17 @@ export interface Dialled {
   readonly own: Svid
 }
 
+/** The calls of one connection: all that counts is whether there are any. */
+export interface Followed {
+  /** There are, from now on. */
+  enter(): void
+  /** There are none any more. */
+  leave(): void
+}
+
 export interface Witnesses {
-  /** A call begins on the connection to that peer. @returns what ends it; to be called once */
-  enter(by: Dialled, peer: Svid): () => void
+  /** Once a connection; nothing is done for it before `enter`. */
+  follow(by: Dialled, peer: Svid): Followed
   /** Our own leaf was renewed. */
   renewed(): void
   close(): void
@@ -49,11 +57,13 @@ export function openWitnesses(parts: Parts, dialWitness: (place: Endpoint) => Pr
   return new Keeper(parts, dialWitness)
 }
 
-/** The calls that run to one callee instance, by connection, and the witness for them. */
+type Leaves = readonly [own: Svid, peer: Svid]
+
+/** The connections to one callee instance that carry calls, and the witness for them. */
 interface Watch {
-  readonly calls: Map<TLSSocket, { readonly leaves: readonly [own: Svid, peer: Svid]; count: number }>
+  readonly busy: Set<Line>
   place: Endpoint
-  witness: { readonly socket: TLSSocket; readonly leaves: readonly [own: Svid, peer: Svid] } | undefined
+  witness: { readonly socket: TLSSocket; readonly leaves: Leaves } | undefined
   isSeeking: boolean
   /** Not sought again before. */
   retryAt: number
@@ -63,6 +73,7 @@ class Keeper implements Witnesses {
   private readonly parts: Parts
   private readonly dialWitness: (place: Endpoint) => Promise<Dialled>
   private readonly watches = new Map<string, Watch>()
+  private isClosed = false
   private next: { readonly at: number; readonly timer: Timer } | undefined
 
   constructor(parts: Parts, dialWitness: (place: Endpoint) => Promise<Dialled>) {
@@ -70,23 +81,26 @@ class Keeper implements Witnesses {
     this.dialWitness = dialWitness
   }
 
-  enter({ socket, place, own }: Dialled, peer: Svid): () => void {
-    const key = instanceKey(peer)
-    const watch = this.watches.get(key) ?? newWatch(place)
-    this.watches.set(key, watch)
-    watch.place = place
-    const call = watch.calls.get(socket) ?? { leaves: [own, peer], count: 0 }
-    call.count += 1
-    watch.calls.set(socket, call)
-    this.lookAt(Math.min(seekFrom(own), seekFrom(peer)))
-    return () => {
-      call.count -= 1
-      if (call.count > 0) return
-      watch.calls.delete(socket)
-      if (watch.calls.size > 0 || this.watches.get(key) !== watch) return
-      this.watches.delete(key)
-      watch.witness?.socket.destroy()
-    }
+  follow({ place, own }: Dialled, peer: Svid): Followed {
+    return new Line(this, instanceKey(peer), place, [own, peer])
+  }
+
+  /** Not for users: a line calls it. */
+  enter(line: Line): void {
+    const watch = this.watches.get(line.key) ?? newWatch(line.place)
+    this.watches.set(line.key, watch)
+    watch.place = line.place
+    watch.busy.add(line)
+    this.lookAt(line.seekFrom)
+  }
+
+  /** Not for users: a line calls it. */
+  leave(line: Line): void {
+    const watch = this.watches.get(line.key)
+    if (watch === undefined || !watch.busy.delete(line) || watch.busy.size > 0) return
+    // The watch stays until the next look: where calls come one by one, each would make another.
+    watch.witness?.socket.destroy()
+    watch.witness = undefined
   }
 
   renewed(): void {
@@ -95,6 +109,7 @@ class Keeper implements Witnesses {
   }
 
   close(): void {
+    this.isClosed = true
     this.next?.timer.cancel()
     for (const { witness } of this.watches.values()) witness?.socket.destroy()
     this.watches.clear()
@@ -114,6 +129,7 @@ class Keeper implements Witnesses {
   private look(): void {
     const now = this.parts.clock.now()
     for (const [key, watch] of this.watches) {
+      if (watch.busy.size === 0 && !watch.isSeeking) this.watches.delete(key)
       const at = this.nextSeekOf(watch)
       if (at > now) this.lookAt(at)
       else this.seek(key, watch)
@@ -125,7 +141,7 @@ class Keeper implements Witnesses {
     if (watch.isSeeking) return Number.POSITIVE_INFINITY
     const { notAfter: renewedUntil } = this.parts.credentials.current().svid
     let at = Number.POSITIVE_INFINITY
-    for (const { leaves } of watch.calls.values()) {
+    for (const { leaves } of watch.busy) {
       const [own, peer] = latest(leaves, watch.witness?.leaves)
       if (renewedUntil > own.notAfter) at = Math.min(at, seekFrom(own))
       at = Math.min(at, seekFrom(peer))
@@ -142,8 +158,8 @@ class Keeper implements Witnesses {
       )
       .finally(() => {
         watch.isSeeking = false
-        const pauses = [...watch.calls.values()].flatMap(({ leaves }) => leaves.map(seekingMs))
-        watch.retryAt = clock.now() + Math.max(SHORTEST_RETRY_MS, Math.min(...pauses) / SHARE)
+        const pauses = [...watch.busy].flatMap(({ leaves }) => leaves.map(seekingMs))
+        watch.retryAt = clock.now() + Math.max(SHORTEST_RETRY_MS, Math.min(SEEK_BEFORE_MS, ...pauses) / SHARE)
         this.look()
       })
   }
@@ -159,7 +175,7 @@ class Keeper implements Witnesses {
       deadline.cancel()
     }
     const peer = connections.of(socket)?.svid
-    if (peer === undefined || instanceKey(peer) !== key || this.watches.get(key) !== watch) {
+    if (peer === undefined || instanceKey(peer) !== key || watch.busy.size === 0 || this.isClosed) {
       socket.destroy()
       return
     }
@@ -177,15 +193,38 @@ class Keeper implements Witnesses {
   }
 }
 
+/** A connection that is followed. */
+class Line implements Followed {
+  readonly key: string
+  readonly place: Endpoint
+  readonly leaves: Leaves
+  /** ms since epoch from which a newer leaf of either end is sought. */
+  readonly seekFrom: number
+  private readonly keeper: Keeper
+
+  constructor(keeper: Keeper, key: string, place: Endpoint, leaves: Leaves) {
+    this.keeper = keeper
+    this.key = key
+    this.place = place
+    this.leaves = leaves
+    this.seekFrom = Math.min(seekFrom(leaves[0]), seekFrom(leaves[1]))
+  }
+
+  enter(): void {
+    this.keeper.enter(this)
+  }
+
+  leave(): void {
+    this.keeper.leave(this)
+  }
+}
+
 function newWatch(place: Endpoint): Watch {
-  return { calls: new Map(), place, witness: undefined, isSeeking: false, retryAt: 0 }
+  return { busy: new Set(), place, witness: undefined, isSeeking: false, retryAt: 0 }
 }
 
 /** Of each end, the leaf that lasts longest. */
-function latest(
-  [own, peer]: readonly [Svid, Svid],
-  [otherOwn, otherPeer]: readonly [Svid, Svid] = [own, peer],
-): readonly [own: Svid, peer: Svid] {
+function latest([own, peer]: Leaves, [otherOwn, otherPeer]: Leaves = [own, peer]): Leaves {
   return [longer(own, otherOwn), longer(peer, otherPeer)]
 }
 
