@@ -29,7 +29,7 @@ export interface RunningSidecars {
   /** Resolves when all have ended. @throws the first error that kept one from starting, or ended it */
   readonly done: Promise<void>
   /** Stops all side by side. */
-  stop(): Promise<void>
+  readonly stop: () => Promise<void>
 }
 
 /** Enrolments and openings under way at once. */
@@ -78,7 +78,7 @@ export async function startTogether(
   return {
     agents,
     done,
-    stop() {
+    stop: () => {
       for (const { running } of agents) void running?.stop()
       return done
     },
