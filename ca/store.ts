@@ -40,6 +40,8 @@ export function openCaStore(file: string): CaStore {
     db.close()
     throw new MeshError('STATE_UNREADABLE', `${file} is damaged, or holds no mesh`)
   }
+  // the same pages of its indexes change again and again: 16 MB before they are copied (default: 4)
+  db.pragma('wal_autocheckpoint = 4000')
   const storeOn = (on: Sqlite): CaStore => ({
     ...storeMembers(on, mesh.trustDomain),
     ...storeCertificates(on),

@@ -102,12 +102,13 @@ function recordEnrolment(db: Sqlite, certificate: NewCertificate, registration: 
       issuedAt,
     )
   // an instance that enrols anew starts a new lineage: only its newest certificate may renew
-  db.prepare('UPDATE certificates SET superseded_at = ? WHERE instance_id = ? AND superseded_at IS NULL').run(
-    issuedAt,
-    instanceId,
-  )
+  else
+    db.prepare(
+      'UPDATE certificates SET superseded_at = ? WHERE instance_id = ? AND superseded_at IS NULL',
+    ).run(issuedAt, instanceId)
   insert(db, certificate, null)
-  db.prepare(`UPDATE members SET state = 'enrolled' WHERE registration = ?`).run(registration)
+  if (member.state !== 'enrolled')
+    db.prepare(`UPDATE members SET state = 'enrolled' WHERE registration = ?`).run(registration)
 }
 
 /** @throws MeshError AGENT_REVOKED | AGENT_SUSPENDED */
