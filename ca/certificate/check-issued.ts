@@ -3,7 +3,7 @@
 // readers; OpenSSL's own parser is not asked at run time, it costs as much as all of this. A difference to what was meant is a bug in
 // us or in a library: nothing leaves then.
 
-import { createHash, createPublicKey, type KeyObject, verify, type X509Certificate } from 'node:crypto'
+import { createPublicKey, hash, type KeyObject, verify, type X509Certificate } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 import { MeshError } from '../../mesh/errors.js'
 import { NotDer, readChildren, readElements, TAG } from './der.js'
@@ -186,7 +186,7 @@ function extensionsHold(
 /** Its own is the SHA-1 of its key's bits (RFC 5280 §4.2.1.2, method 1), its issuer's what the issuer says of itself. */
 function keyIdsHold(extensions: Extensions, spkiDer: Uint8Array, issuer: CheckedIssuer | null): boolean {
   const [, bits] = readChildren(Buffer.from(spkiDer), TAG.sequence, [TAG.sequence, TAG.bitString])
-  const own = createHash('sha1').update(bits.content.subarray(1)).digest('hex')
+  const own = hash('sha1', bits.content.subarray(1))
   const subjectKeyId = extensions.get(ID.subjectKeyId)?.value.toString('hex')
   const authorityKeyId = extensions.get(ID.authorityKeyId)?.value.toString('hex')
   return (

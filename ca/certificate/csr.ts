@@ -1,7 +1,7 @@
 // Certificate requests (PKCS#10, RFC 2986 §4), read strictly. A request proves that its sender holds a key, and that is all it
 // is good for: every field of the certificate comes from the profile, so a request that asks for anything else is refused.
 
-import { createHash, type KeyObject, verify } from 'node:crypto'
+import { hash, type KeyObject, verify } from 'node:crypto'
 import { MeshError } from '../../mesh/errors.js'
 import { checkAttributes } from './csr-attributes.js'
 import { type Element, NotDer, readChildren, readElements, TAG } from './der.js'
@@ -79,7 +79,7 @@ export function parseCsr(pem: string, rules: CsrRules): Csr {
 
 /** SHA-256 of a SubjectPublicKeyInfo in DER, lower-case hex. */
 export function hashOfKey(spkiDer: Uint8Array): string {
-  return createHash('sha256').update(spkiDer).digest('hex')
+  return hash('sha256', spkiDer)
 }
 
 function derOf(pem: string): Buffer {
@@ -121,13 +121,13 @@ function checkSignature(
   { algorithm, signature }: { algorithm: Element; signature: Element },
   { kind, key }: { kind: KeyKind; key: KeyObject },
 ): void {
-  const hash = SIGNATURES[kind === 'P-256' || kind === 'P-384' ? 'EC' : kind].get(
+  const digest = SIGNATURES[kind === 'P-256' || kind === 'P-384' ? 'EC' : kind].get(
     algorithm.raw.toString('hex'),
   )
-  if (hash === undefined)
+  if (digest === undefined)
     throw invalid(`its signature is not of a kind that goes with ${formatKeyKinds([kind])}`)
   // first octet of a BIT STRING: how many bits of the last one are unused
-  if (signature.content[0] !== 0 || !verify(hash, info.raw, key, signature.content.subarray(1)))
+  if (signature.content[0] !== 0 || !verify(digest, info.raw, key, signature.content.subarray(1)))
     throw invalid('its signature does not verify')
 }
 

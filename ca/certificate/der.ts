@@ -27,6 +27,31 @@ export const TAG = {
 
 export class NotDer extends Error {}
 
+/** An element in place: its views are made when asked for, most never are. */
+class Placed implements Element {
+  readonly tag: number
+  readonly end: number
+  private readonly der: Buffer
+  private readonly at: number
+  private readonly from: number
+
+  constructor(der: Buffer, at: number, from: number, end: number) {
+    this.tag = der[at] ?? 0
+    this.der = der
+    this.at = at
+    this.from = from
+    this.end = end
+  }
+
+  get content(): Buffer {
+    return this.der.subarray(this.from, this.end)
+  }
+
+  get raw(): Buffer {
+    return this.der.subarray(this.at, this.end)
+  }
+}
+
 /**
  * Splits bytes into the elements they are made of, without a rest.
  * @throws NotDer
@@ -37,7 +62,7 @@ export function readElements(der: Buffer): Element[] {
   while (at < der.length) {
     const element = readElement(der, at)
     elements.push(element)
-    at += element.raw.length
+    at = element.end
   }
   return elements
 }
@@ -51,8 +76,8 @@ export function readChildren<const T extends readonly number[]>(
   tag: number,
   wanted: T,
 ): { [K in keyof T]: Element } {
-  const [outer, ...rest] = readElements(der)
-  if (outer?.tag !== tag || rest.length > 0) throw new NotDer('not one element of the wanted tag')
+  const outer = readElement(der, 0)
+  if (outer.tag !== tag || outer.end !== der.length) throw new NotDer('not one element of the wanted tag')
   const children = readElements(outer.content)
   if (children.length !== wanted.length || children.some((child, index) => child.tag !== wanted[index]))
     throw new NotDer('other elements than wanted')
@@ -81,7 +106,7 @@ export function readOid({ content }: Element): string {
   return [top, first - top * 40, ...rest].join('.')
 }
 
-function readElement(der: Buffer, at: number): Element {
+function readElement(der: Buffer, at: number): Placed {
   const tag = der[at]
   const first = der[at + 1]
   if (tag === undefined || first === undefined) throw new NotDer('cut short')
@@ -94,5 +119,5 @@ function readElement(der: Buffer, at: number): Element {
     throw new NotDer('a length that is not the shortest')
   const end = from + length
   if (der.length < end) throw new NotDer('longer than what holds it')
-  return { tag, content: der.subarray(from, end), raw: der.subarray(at, end) }
+  return new Placed(der, at, from, end)
 }

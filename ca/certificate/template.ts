@@ -1,7 +1,7 @@
 // Writes what is to be signed: the TBSCertificate of a profile (RFC 5280 §4.1). Every field comes from the profile, the issuer and
 // the public key; it signs nothing. What is the same in all certificates of a usage is encoded once, when this file is loaded.
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { isIP } from 'node:net'
 import { readChildren, TAG } from './der.js'
 import {
@@ -111,9 +111,7 @@ export function writeName(subject: Profile['subject']): Buffer {
  * @param spkiDer an SPKI as OpenSSL writes it
  */
 export function keyIdOf(spkiDer: Uint8Array): Buffer {
-  return createHash('sha1')
-    .update(publicKeyBits(Buffer.from(spkiDer)))
-    .digest()
+  return hash('sha1', publicKeyBits(Buffer.from(spkiDer)), 'buffer')
 }
 
 function extensionsOf(
