@@ -34,7 +34,7 @@ export interface ClientOptions {
 
 export interface ServerOptions extends ClientOptions {
   /** True for further folded names that Connection may not nominate (`foldName`). */
-  protects(foldedName: string): boolean
+  readonly protects: (foldedName: string) => boolean
 }
 
 export interface ArrivedHead extends RequestHead {
