@@ -22,6 +22,12 @@ export const ROOMS = [
     node: ['node:crypto'],
     packages: ['@peculiar/x509', 'reflect-metadata'],
   },
+  {
+    room: 'mesh/root-crl.ts',
+    may: ['mesh'],
+    node: ['node:crypto'],
+    packages: ['@peculiar/x509', 'reflect-metadata'],
+  },
   { room: 'mesh/yaml.ts', may: ['mesh'], node: [], packages: ['yaml'] },
   { room: 'host', may: ['mesh', 'host'] },
   { room: 'host/config.ts', may: ['mesh', 'host'], packages: ['yaml'] },

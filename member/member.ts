@@ -5,7 +5,7 @@ import type { Clock } from '../host/clock.js'
 import type { Lifecycle } from '../host/lifecycle.js'
 import { errorFields, type Log } from '../host/log.js'
 import { isMeshError, MeshError } from '../mesh/errors.js'
-import { isNamed } from '../mesh/revocation.js'
+import { isNamed, revocationsOf } from '../mesh/revocation.js'
 import { type AgentName, meaningOf, type NamedKind, type SpiffeId } from '../mesh/spiffe-id.js'
 import { checkNoDevRoot, fingerprintOf } from '../mesh/trust-bundle.js'
 import { type Feed, openFeed } from './control/feed-client.js'
@@ -148,7 +148,17 @@ function open(state: StateDir, stored: StoredIdentity, options: MemberOptions): 
   const { dev, feedMaxStalenessMs, clock, log } = options
   const credentials = holdCredentials(stored, log)
   const { bundle } = stored
-  const world = holdWorld({ state, credentials, bundle, dev, feedMaxStalenessMs, clock, log })
+  const revocations = revocationsOf([], [])
+  const world = holdWorld({
+    state,
+    credentials,
+    bundle,
+    revocations,
+    dev,
+    feedMaxStalenessMs,
+    clock,
+    log,
+  })
   return { ...stored, credentials, world }
 }
 

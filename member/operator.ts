@@ -7,7 +7,7 @@ import { type Clock, pause } from '../host/clock.js'
 import { type DocumentRequest, type JsonRequest, requestBytes } from '../host/http-client.js'
 import { errorFields, type Log } from '../host/log.js'
 import { isMeshError, MeshError } from '../mesh/errors.js'
-import { revocationsOf } from '../mesh/revocation.js'
+import type { Revocations } from '../mesh/revocation.js'
 import { type AgentName, meaningOf, parseAgentName, type SpiffeId } from '../mesh/spiffe-id.js'
 import { bundlePem, checkNoDevRoot, parseTrustBundle, type TrustBundle } from '../mesh/trust-bundle.js'
 import { READ_ROOTS } from '../mesh/wire/admin.js'
@@ -17,6 +17,7 @@ import { holdCredentials } from './identity/credentials.js'
 import { enrol } from './identity/enrol.js'
 import { renew } from './identity/renew.js'
 import { loadIdentity, type StoredIdentity } from './identity/stored-identity.js'
+import { learnWithdrawn } from './identity/withdrawn-cas.js'
 import { openStateDir, type StateDir } from './state-dir.js'
 
 export interface OperatorOptions {
@@ -41,6 +42,11 @@ export interface Operator {
 }
 
 export type OperatorRequest<T> = Omit<JsonRequest<T>, 'unreachable'>
+
+/** With the issuing CAs that the mesh withdrew, as far as this operator has heard. */
+interface Known extends StoredIdentity {
+  readonly revocations: Revocations
+}
 
 const TIMEOUT_MS = 10_000
 /** Another command of the same operator may be renewing. */
@@ -69,7 +75,7 @@ export async function enrolOperator(
   const state = await takeStateDir(options)
   try {
     const enrolled = await enrol({ state, kind: 'operator', name, by, dev, clock, log })
-    return operatorOf(enrolled, options)
+    return operatorOf(await knowing(state, enrolled, options), options)
   } finally {
     state.release()
   }
@@ -91,30 +97,43 @@ export async function openOperator(options: OperatorOptions): Promise<Operator> 
     if (meaning.kind !== 'operator' || meaning.name !== name)
       throw new MeshError('STATE_UNREADABLE', `${state.dir} holds ${id}`)
     if (!dev) checkNoDevRoot(stored.bundle)
-    if (clock.now() < stored.instance.renewAt) return operatorOf(stored, options)
+    const known = await knowing(state, stored, options)
+    if (clock.now() < stored.instance.renewAt) return operatorOf(known, options)
     try {
-      return operatorOf(await renewed(state, stored, options), options)
+      return operatorOf(await renewed(state, known, options), options)
     } catch (error) {
       if (clock.now() > notAfter) throw ended(id, name, error)
       log.warn('identity.renewal-failed', errorFields(error))
-      return operatorOf(stored, options)
+      return operatorOf(known, options)
     }
   } finally {
     state.release()
   }
 }
 
-async function renewed(
+/** Before anything else is asked of whoever is at the CA's address. */
+async function knowing(
   state: StateDir,
   stored: StoredIdentity,
-  options: OperatorOptions,
-): Promise<StoredIdentity> {
+  { clock, log }: OperatorOptions,
+): Promise<Known> {
+  const { bundle, instance } = stored
+  const address = parseCaAddress(instance.caAddress)
+  return { ...stored, revocations: await learnWithdrawn(state, { address, bundle, clock }, log) }
+}
+
+async function renewed(state: StateDir, stored: Known, options: OperatorOptions): Promise<Known> {
   const { dev, clock, log } = options
   const credentials = holdCredentials(stored, log)
-  const { bundle } = stored
-  const world = holdWorld({ state, credentials, bundle, dev, feedMaxStalenessMs: 0, clock, log })
+  const { bundle, revocations } = stored
+  const world = holdWorld({ state, credentials, bundle, revocations, dev, feedMaxStalenessMs: 0, clock, log })
   await renew({ state, credentials, world, clock, log }, new AbortController().signal)
-  const renewedOne = { identity: credentials.current(), instance: credentials.instance(), bundle }
+  const renewedOne = {
+    identity: credentials.current(),
+    instance: credentials.instance(),
+    bundle,
+    revocations,
+  }
   try {
     return { ...renewedOne, bundle: await currentBundle(state, renewedOne, options) }
   } catch (error) {
@@ -126,7 +145,7 @@ async function renewed(
 /** The roots as they are now, saved: no feed tells an operator of a new one. */
 async function currentBundle(
   state: StateDir,
-  stored: StoredIdentity,
+  stored: Known,
   { dev, clock }: OperatorOptions,
 ): Promise<TrustBundle> {
   const { rootsPem } = await askMemberDoor(peerOf(stored, clock), stored.identity, {
@@ -142,7 +161,7 @@ async function currentBundle(
   return bundle
 }
 
-function operatorOf(stored: StoredIdentity, { clock }: OperatorOptions): Operator {
+function operatorOf(stored: Known, { clock }: OperatorOptions): Operator {
   const { identity, instance } = stored
   return {
     id: identity.svid.id,
@@ -157,10 +176,10 @@ function operatorOf(stored: StoredIdentity, { clock }: OperatorOptions): Operato
   }
 }
 
-const peerOf = ({ bundle, instance }: StoredIdentity, clock: Clock): CaPeer => ({
+const peerOf = ({ bundle, instance, revocations }: Known, clock: Clock): CaPeer => ({
   address: parseCaAddress(instance.caAddress),
   bundle,
-  revocations: revocationsOf([], []),
+  revocations,
   clock,
 })
 

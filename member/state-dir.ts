@@ -1,4 +1,4 @@
-// Where a member keeps what must survive it: `<dir>/{svid.pem,key.pem,key.next.pem,bundle.pem,instance.json,world.json}`, each written whole or
+// Where a member keeps what must survive it: `<dir>/{svid.pem,key.pem,key.next.pem,bundle.pem,instance.json,world.json,withdrawn.json}`, each written whole or
 // not at all, 0600 in a 0700 directory that one process holds at a time. It moves text; what the files mean is for others.
 
 import { renameSync, rmdirSync, rmSync } from 'node:fs'
@@ -21,6 +21,7 @@ export type StateFile =
   | 'bundle.pem'
   | 'instance.json'
   | 'world.json'
+  | 'withdrawn.json'
 
 export interface StateDir {
   readonly dir: string

@@ -372,6 +372,10 @@ export const ERRORS = {
     'a CA has no revocation list yet: the root of a home that an older release made signs its first at a rotation',
     'troth ca rotate issuing signs the list of the root',
   ),
+  CRL_INVALID: bad(
+    'a revocation list that was fetched is not one that a root of the mesh signed',
+    'see who answers at the CA address; what was known to be revoked stays so',
+  ),
   CERT_KEY_MISMATCH: bad(
     'a private key and a certificate that were named together do not belong together',
     'name the key.pem and cert.pem that one troth cert issue wrote',

@@ -81,11 +81,16 @@ export function verifyPeer(question: Question): Svid {
   return svid
 }
 
-/** True when any CA of the path is withdrawn: a stolen key may have made itself another below it. */
-function isByRevoked(path: readonly Link[], { issuers }: Revocations): boolean {
-  return (
-    issuers.size > 0 && path.slice(1).some(({ certificate }) => issuers.has(keyFingerprintOf(certificate)))
-  )
+/** True when any CA of the path is withdrawn, by its key or its certificate: a stolen key may have made itself another below it. */
+function isByRevoked(path: readonly Link[], { issuers, serials }: Revocations): boolean {
+  if (issuers.size === 0 && serials.size === 0) return false
+  return path.slice(1).some(({ certificate, says }, index) => {
+    const signer = path[index + 2]
+    return (
+      issuers.has(keyFingerprintOf(certificate)) ||
+      (signer !== undefined && serials.has(`${keyFingerprintOf(signer.certificate)}:${says.serial}`))
+    )
+  })
 }
 
 const untrusted = (why: string): MeshError =>

@@ -5,7 +5,7 @@ import type { Clock } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
 import { MeshError } from '../../mesh/errors.js'
 import { integer, nullable, readJson, record, text } from '../../mesh/parse.js'
-import { covers, withRestored, withRevoked } from '../../mesh/revocation.js'
+import { covers, type Revocations, withRestored, withRevoked } from '../../mesh/revocation.js'
 import { bundlePem, type TrustBundle } from '../../mesh/trust-bundle.js'
 import { type Change, type Position, READ_VIEW, type View } from '../../mesh/wire/feed.js'
 import type { Credentials } from '../identity/credentials.js'
@@ -49,6 +49,8 @@ export interface HoldingWorld {
   readonly state: StateDir
   readonly credentials: Credentials
   readonly bundle: TrustBundle
+  /** What is known to be withdrawn before the feed's first word. */
+  readonly revocations: Revocations
   readonly dev: boolean
   readonly feedMaxStalenessMs: number
   readonly clock: Clock
@@ -72,7 +74,7 @@ export function holdWorld(holding: HoldingWorld): WorldOwner {
   const ground = { trustDomain: bundle.trustDomain, dev }
   const stored = loadWorld(state, ground)
   const listeners: WorldListener[] = []
-  let current = stored?.world ?? firstWorld(bundle)
+  let current = stored?.world ?? firstKnowing(bundle, holding.revocations)
   let heard = { wall: stored?.heardAt ?? clock.now(), monotonic: clock.monotonic() }
   let alarmed = false
   /** What bundle.pem is known to hold. */
@@ -134,6 +136,11 @@ export function holdWorld(holding: HoldingWorld): WorldOwner {
         put({ policy, world: { ...world, revocations: withRestored(world.revocations, id) } })
     },
   }
+}
+
+function firstKnowing(bundle: TrustBundle, revocations: Revocations): WorldState {
+  const first = firstWorld(bundle)
+  return { ...first, world: { ...first.world, revocations } }
 }
 
 /** Within one generation epochs only grow. @throws MeshError WIRE_MALFORMED */

@@ -11,6 +11,7 @@ import { type CredentialsOwner, holdCredentials, type Identity } from '../../mem
 import { loadIdentity } from '../../member/identity/stored-identity.js'
 import { agentDir, openStateDir } from '../../member/state-dir.js'
 import { EMPTY_POLICY } from '../../mesh/policy/model.js'
+import { revocationsOf } from '../../mesh/revocation.js'
 import { type NamedKind, namedId, parseAgentName } from '../../mesh/spiffe-id.js'
 import { parseSvid } from '../../mesh/svid.js'
 import type { Endpoint, View } from '../../mesh/wire/feed.js'
@@ -63,7 +64,16 @@ export function openEnrolled(owner: Owner, { clock, log }: { clock: Clock; log: 
   if (stored === undefined) throw new Error(`${state.dir} is not enrolled`)
   const credentials = holdCredentials(stored, log)
   const { bundle } = stored
-  const world = holdWorld({ state, credentials, bundle, dev: true, feedMaxStalenessMs: 600_000, clock, log })
+  const world = holdWorld({
+    state,
+    credentials,
+    bundle,
+    revocations: revocationsOf([], []),
+    dev: true,
+    feedMaxStalenessMs: 600_000,
+    clock,
+    log,
+  })
   return { dir: state.dir, credentials, world, [Symbol.dispose]: () => state.release() }
 }
 
