@@ -22,7 +22,7 @@ export class Refusal {
   /** @returns CALLEE_REFUSED, when its head is whole or too long */
   feed(bytes: Buffer): MeshError | undefined {
     this.#head += bytes.toString('latin1', 0, LARGEST_HEAD)
-    return this.#head.includes('\r\n\r\n') || this.#head.length > LARGEST_HEAD ? this.error() : undefined
+    return this.#head.includes('\r\n\r\n') || this.#head.length >= LARGEST_HEAD ? this.error() : undefined
   }
 
   /** What is known, when no more comes. */

@@ -87,6 +87,7 @@ export class JudgedConnection implements PeerConnection, Codec, ConnectionEvents
   #refusal: Refusal | undefined
   #cause: Error | undefined
   #outstanding = 0
+  #promised = 0
   #nextLookAt = 0
   /** The event loop has gone round since the last look: what the peer said by then has been read. */
   #hasTurned = true
@@ -129,15 +130,21 @@ export class JudgedConnection implements PeerConnection, Codec, ConnectionEvents
     return this.#entry.cutReason
   }
 
-  /** How many calls it may take now. After a 0, `onCapacity` comes. */
+  /** How many calls it may take now. After a 0, the owner hears `onCapacity` or `onLeft`. */
   get capacity(): number {
     if (this.#phase !== 'ready' || this.#parts.clock.now() >= this.#staleAt) return 0
-    return this.#http2.capacity
+    return this.#http2.capacity - this.#promised
+  }
+
+  /** A call that has waited will open a stream, though not at once. */
+  promise(): void {
+    this.#promised += 1
   }
 
   open(head: RequestHead, follows: Follows, sink: ResponseSink): HttpStream {
     const stream = this.#http2.request(head, follows, sink)
     this.#outstanding += 1
+    if (this.#promised > 0) this.#promised -= 1
     this.#owner.onEntered()
     if (this.#outstanding === 1) {
       this.#entry.enter()
@@ -252,6 +259,8 @@ export class JudgedConnection implements PeerConnection, Codec, ConnectionEvents
     if (!this.#hasTurned) return this.#nextLookAt
     this.#hasTurned = false
     this.#parts.turn.flush(this.#onTurned)
+    // whoever has not come by now will not
+    this.#promised = 0
     this.#unused = this.#outstanding === 0 ? this.#unused + 1 : 0
     this.#unacknowledged = this.#http2.isAcknowledged ? 0 : this.#unacknowledged + 1
     this.#silent = this.#isHeard ? 0 : this.#silent + 1
@@ -285,7 +294,7 @@ export class JudgedConnection implements PeerConnection, Codec, ConnectionEvents
     const code = cause !== undefined && 'code' in cause ? String(cause.code) : ''
     // the alert of a TLS that refuses our certificate comes behind our handshake
     if (code.startsWith('ERR_SSL'))
-      return new MeshError('CALLEE_REFUSED', `${id} refused our certificate: ${code}`, { cause })
+      return new MeshError('CALLEE_REFUSED', `TLS with ${id} failed: ${code}`, { cause })
     return new MeshError('CALLEE_UNREACHABLE', `${id} closed the connection before it spoke`, { cause })
   }
 

@@ -141,8 +141,8 @@ export class Place implements Owner, Swept {
     this.#standing.push(connection)
     // It shows what we showed when it was dialled, or nobody is to go there any more.
     if (this.#isGone || connection.shown !== this.#ground.shown()) connection.retire()
-    if (connection.capacity > 0) this.onCapacity(connection)
-    else if (this.#waiting.length > 0) this.#dial()
+    this.onCapacity(connection)
+    if (this.#waiting.length > 0) this.#dial()
   }
 
   onFailed(error: MeshError): void {
@@ -159,11 +159,10 @@ export class Place implements Owner, Swept {
   }
 
   onCapacity(connection: JudgedConnection): void {
-    let room = this.#waiting.length === 0 ? 0 : connection.capacity
-    if (room === 0) return
+    if (this.#waiting.length === 0) return
     this.#waiting = this.#waiting.filter((each) => {
-      if (room === 0 || each.not === connection) return true
-      room -= 1
+      if (each.not === connection || connection.capacity <= 0) return true
+      connection.promise()
       each.resolve(connection)
       return false
     })
@@ -190,17 +189,12 @@ export class Place implements Owner, Swept {
     for (const each of this.#standing) this.onCapacity(each)
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
       if (now < first.until) return first.until
+      // it has a deadline too, and tells more
+      if (this.#isDialling) return now + SHORTEST_RETRY_MS
       this.#waiting.shift()
-      first.reject(this.#tooLate())
+      first.reject(new MeshError('CALLEE_BUSY', `every stream to ${this.endpoint.id} is taken`))
     }
     return Number.POSITIVE_INFINITY
-  }
-
-  #tooLate(): MeshError {
-    const { id } = this.endpoint
-    return this.#standing.length > 0
-      ? new MeshError('CALLEE_BUSY', `every stream to ${id} is taken`)
-      : new MeshError('CALLEE_UNREACHABLE', `no connection to ${id} in time`)
   }
 
   #rejectAll(error: MeshError): void {
