@@ -1,4 +1,4 @@
-// The SQL layout of audit records, one for a sidecar's ledger, the collector's store and the CA's audit. It must never hold a column that could
+// The SQL layout of audit records, a row each: the collector's store, the CA's audit, a sidecar's ledger of earlier builds. It must never hold a column that could
 // disagree with the exact bytes of its record. The rest of each file's schema belongs to its owner.
 
 import type { AuditRecord } from '../mesh/audit-record.js'
@@ -57,6 +57,13 @@ const columnsDdl = (columns: typeof COLUMNS): string =>
     )
     .join('\n')
 
+/** What the columns of a record select, where its bytes are the SQL expression `json`. */
+export function recordColumns(json: string): string {
+  const own = { kind: '$.kind', at: '$.at', call_id: '$.callId' }
+  const all = [...Object.entries(own), ...Object.entries(COLUMNS).map(([name, [, path]]) => [name, path])]
+  return all.map(([name, path]) => `json_extract(${json}, '${path}') AS ${name}`).join(',\n    ')
+}
+
 // Stored are the keys, what is indexed, and the bytes; the other columns cost nothing to write (measured: a third less CPU
 // and 40 % less disk a row than storing them, and three times less disk than WITHOUT ROWID, whose rows are too wide for it).
 const tableDdl = (columns: typeof COLUMNS): string => `
@@ -79,7 +86,7 @@ ${columnsDdl(columns)}
 CREATE INDEX record_call ON record (call_id) WHERE call_id IS NOT NULL;
 `
 
-/** Migration 1 of a sidecar's ledger, before what is its own. */
+/** Migration 1 of a sidecar's ledger, before what is its own; audit-segments brings it up to date. */
 export const SIDECAR_TABLE_DDL = `PRAGMA application_id = ${SIDECAR_FILE};${tableDdl(COLUMNS)}`
 /** Migration 1 of the collector's store: many ledgers, so their records are also found by time. */
 export const COLLECTOR_TABLE_DDL = `PRAGMA application_id = ${COLLECTOR_FILE};${tableDdl(COLUMNS)}CREATE INDEX record_at ON record (at);`

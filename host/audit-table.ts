@@ -1,10 +1,11 @@
 // Questions to a ledger file: calls with their decision and end merged, the two halves of a call in the collector, what is new.
-// A reader works on a sidecar's ledger, on the collector's and on the CA's audit, also while the owner writes or after it was killed; it never writes.
+// Here where a record is a row: the collector's ledger, the CA's audit, a sidecar's ledger of an earlier build; audit-scan has the others. It works also while the owner writes or after it was killed; it never writes.
 
 import { type Decided, decodeRecord, type Ended, type Verdict } from '../mesh/audit-record.js'
 import { MeshError } from '../mesh/errors.js'
 import { CA_FILE, COLLECTOR_FILE, SIDECAR_FILE } from './audit-layout.js'
 import { type AuditRow, actionRow, callRow, noteRow, refusalRow } from './audit-row.js'
+import { openScanReader } from './audit-scan.js'
 import { openSqliteReader, type Sqlite } from './sqlite.js'
 
 /** Which halves of a call the collector holds. */
@@ -111,6 +112,15 @@ export function openLedgerReader(file: string): LedgerReader {
     db.close()
     throw new MeshError('STATE_UNREADABLE', `${file} is not a ledger`)
   }
+  if (kind === SIDECAR_FILE && hasSegments(db)) return openScanReader(db)
+  return openTableReader(db, kind)
+}
+
+/** False in a ledger that an earlier build wrote and no later one has opened yet. */
+const hasSegments = (db: Sqlite): boolean =>
+  db.prepare("SELECT 1 AS one FROM sqlite_master WHERE name = 'segment'").get() !== undefined
+
+function openTableReader(db: Sqlite, kind: number): LedgerReader {
   const select =
     kind === COLLECTOR_FILE
       ? selectByTime(db)

@@ -4,9 +4,19 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { type EncodedRecord, prepareAppend, SIDECAR_TABLE_DDL } from '../../host/audit-layout.js'
+import { type EncodedRecord, SIDECAR_TABLE_DDL } from '../../host/audit-layout.js'
+import {
+  encodedOf,
+  headOf,
+  linesFrom,
+  openSegments,
+  placeOf,
+  prepareSegment,
+  SEGMENTS_DDL,
+  type SegmentReader,
+} from '../../host/audit-segments.js'
 import { openSqlite, type Sqlite } from '../../host/sqlite.js'
-import { type AuditRecord, type Decided, decodeRecord } from '../../mesh/audit-record.js'
+import { type Decided, decodeRecord } from '../../mesh/audit-record.js'
 import { MeshError } from '../../mesh/errors.js'
 
 export interface Ledger {
@@ -24,11 +34,6 @@ export interface Ledger {
   beforeClose(act: () => Promise<void>): void
 }
 
-export interface Entry {
-  readonly record: AuditRecord
-  readonly encoded: EncodedRecord
-}
-
 /** The recorder's side of the ledger. */
 export interface LedgerOwner extends Ledger {
   /** Calls of an earlier run that have no end. */
@@ -36,12 +41,12 @@ export interface LedgerOwner extends Ledger {
   /** Bytes of the database; 0 when it is closed. */
   sizeBytes(): number
   /**
-   * Appends all or nothing in one transaction. Below `settledSeq` every call has its end.
+   * Appends lines (one record each) all or nothing, in one transaction. Below `settledSeq` every call has its end.
    * @throws what SQLite throws: the disk is full, `maxDiskBytes` is reached, an I/O error
    */
-  append(entries: readonly Entry[], settledSeq: number): void
+  append(lines: readonly string[], settledSeq: number): void
   /** Like `append`, within the fifth of `maxDiskBytes` that refusals may use; false when that is full. */
-  appendRefusals(entries: readonly Entry[]): boolean
+  appendRefusal(line: string): boolean
   /** `clean`: everything that happened is written. @throws what SQLite throws; it is closed all the same */
   close(clean: boolean): Promise<void>
 }
@@ -65,11 +70,14 @@ const MIGRATIONS = [
     refusal_bytes INTEGER NOT NULL
   ) STRICT;
   INSERT INTO run (one, boot_id, clean, settled_seq, refusal_bytes) VALUES (1, '', 1, 0, 0);`,
+  SEGMENTS_DDL,
 ]
 
 const REFUSAL_SHARE = 0.2
-/** Keys, index entry and page overhead beside the bytes of a record; measured. */
-const ROW_OVERHEAD_BYTES = 250
+/** Key and page overhead beside the bytes of a record that is committed alone; measured. */
+const ROW_OVERHEAD_BYTES = 40
+/** Characters of one segment: what a reader holds in memory at once, beside one record. */
+const SEGMENT_MAX = 256 * 1024
 /** How stale the settled mark may be: what the next start reads at most besides the calls that ran. */
 const SETTLE_EVERY = 512
 
@@ -79,8 +87,8 @@ export function openLedger({ dir, author, durability, maxDiskBytes, now }: Ledge
   const db = openSqlite({ file, migrations: MIGRATIONS, durability })
   try {
     boundDisk(db, maxDiskBytes)
-    const { ledgerIds, unended } = begin(db, { author, durability, now })
-    return own(db, { ledgerIds, unended, refusalMaxBytes: maxDiskBytes * REFUSAL_SHARE })
+    const begun = begin(db, { author, durability, now })
+    return own(db, { ...begun, refusalMaxBytes: maxDiskBytes * REFUSAL_SHARE })
   } catch (error) {
     db.close()
     if (error instanceof MeshError) throw error
@@ -106,15 +114,19 @@ interface Run {
   readonly settled_seq: number
 }
 
+interface Known {
+  readonly ledger_id: string
+  readonly created_at: number
+  readonly number: number
+}
+
 /** Continues the last ledger, or begins one. */
 function begin(
   db: Sqlite,
   { author, durability, now }: Pick<LedgerOptions, 'author' | 'durability' | 'now'>,
-): { ledgerIds: readonly string[]; unended: readonly Decided[] } {
+): Pick<Begun, 'numbers' | 'unended'> {
   const known = db
-    .prepare<unknown[], { ledger_id: string; created_at: number }>(
-      'SELECT ledger_id, created_at FROM ledger ORDER BY created_at, ledger_id',
-    )
+    .prepare<unknown[], Known>('SELECT ledger_id, created_at, number FROM ledger ORDER BY number')
     .all()
   const run = db.prepare<unknown[], Run>('SELECT boot_id, clean, settled_seq FROM run').get()
   const boot = bootId()
@@ -122,36 +134,44 @@ function begin(
   // Without fsync a power cut takes back records that the collector may have. A ledger that went on from there would contradict
   // what was shipped, so that one is left as it is and another begun. An unknown boot counts as another one.
   const cutShort = durability === 'process' && run?.clean === 0 && (boot === '' || run.boot_id !== boot)
-  const continued = last === undefined || cutShort ? undefined : last.ledger_id
-  const ledgerId = continued ?? randomUUID()
+  const continued = cutShort ? undefined : last
+  const current = continued ?? {
+    ledger_id: randomUUID(),
+    created_at: Math.max(now, (last?.created_at ?? 0) + 1),
+    number: (last?.number ?? 0) + 1,
+  }
+  placeOf(current.number, 0)
   db.transaction(() => {
     if (continued === undefined) {
-      db.prepare('INSERT INTO ledger (ledger_id, author, created_at) VALUES (?, ?, ?)').run(
-        ledgerId,
+      db.prepare('INSERT INTO ledger (ledger_id, author, created_at, number) VALUES (?, ?, ?, ?)').run(
+        current.ledger_id,
         author,
-        Math.max(now, (last?.created_at ?? 0) + 1),
+        current.created_at,
+        current.number,
       )
       db.prepare('UPDATE run SET settled_seq = 0').run()
     }
     db.prepare('UPDATE run SET clean = 0, boot_id = ?').run(boot)
   })()
+  const all = continued === undefined ? [...known, current] : known
   return {
-    ledgerIds: [...known.map((row) => row.ledger_id), ...(continued === undefined ? [ledgerId] : [])],
-    unended: continued === undefined ? [] : unendedOf(db, ledgerId, run?.settled_seq ?? 0),
+    numbers: new Map(all.map((row) => [row.ledger_id, row.number])),
+    unended:
+      continued === undefined ? [] : unendedOf(openSegments(db), current.number, run?.settled_seq ?? 0),
   }
 }
 
-function unendedOf(db: Sqlite, ledgerId: string, settledSeq: number): Decided[] {
-  return db
-    .prepare<unknown[], { encoding: number; bytes: Buffer }>(
-      `SELECT d.encoding, d.bytes FROM record d WHERE d.ledger_id = ? AND d.seq >= ? AND d.kind = 'decided'
-       AND NOT EXISTS (SELECT 1 FROM record e WHERE e.call_id = d.call_id AND e.ledger_id = d.ledger_id
-         AND e.kind = 'ended' AND e.direction = d.direction AND e.seq > d.seq)
-       ORDER BY d.seq`,
-    )
-    .all(ledgerId, settledSeq)
-    .map(({ encoding, bytes }) => decodeRecord(bytes, encoding))
-    .filter((record) => record.kind === 'decided')
+/** Reads on from where every call has its end; what is decided there and not ended is open. */
+function unendedOf(segments: SegmentReader, number: number, settledSeq: number): Decided[] {
+  const open = new Map<string, Decided>()
+  for (const { text, encoding } of linesFrom(segments, number, settledSeq)) {
+    const head = headOf(text)
+    if (head?.kind === 'ended') open.delete(head.key)
+    if (head?.kind !== 'decided') continue
+    const record = decodeRecord(Buffer.from(text, 'utf8'), encoding)
+    if (record.kind === 'decided') open.set(head.key, record)
+  }
+  return [...open.values()]
 }
 
 /** Tells a restart of the host from one of the process; empty where the system does not say. */
@@ -164,37 +184,36 @@ function bootId(): string {
 }
 
 interface Begun {
-  readonly ledgerIds: readonly string[]
+  /** Of each ledger, by id, oldest first. */
+  readonly numbers: ReadonlyMap<string, number>
   readonly unended: readonly Decided[]
   readonly refusalMaxBytes: number
 }
 
-function own(db: Sqlite, { ledgerIds, unended, refusalMaxBytes }: Begun): LedgerOwner {
+function own(db: Sqlite, { numbers, unended, refusalMaxBytes }: Begun): LedgerOwner {
+  const ledgerIds = [...numbers.keys()]
   const ledgerId = ledgerIds.at(-1) ?? ''
-  const appendOne = prepareAppend(db)
+  const segments = openSegments(db)
+  const store = openAppender(db, numbers.get(ledgerId) ?? 0)
   const settle = db.prepare('UPDATE run SET settled_seq = ?')
   const spend = db.prepare('UPDATE run SET refusal_bytes = refusal_bytes + ?')
   const spent = db.prepare<unknown[], { refusal_bytes: number }>('SELECT refusal_bytes FROM run')
   const listeners: (() => void)[] = []
   const last: (() => Promise<void>)[] = []
-  const lengths = lengthsOf(db, ledgerIds)
+  const lengths = new Map([...numbers].map(([id, number]) => [id, segments.nextSeq(number)]))
   let nextSeq = lengths.get(ledgerId) ?? 0
   let settledSeq = 0
 
-  const insert = (entries: readonly Entry[]): void => {
-    for (const [index, { record, encoded }] of entries.entries())
-      appendOne(ledgerId, nextSeq + index, record, encoded)
-  }
-  const appendCalls = db.transaction((entries: readonly Entry[], settled: number) => {
-    insert(entries)
-    if (settled - settledSeq >= SETTLE_EVERY) settle.run(settled)
+  const appendMarked = db.transaction((lines: readonly string[], settled: number) => {
+    store(nextSeq, lines)
+    settle.run(settled)
   })
-  const appendCounted = db.transaction((entries: readonly Entry[], bytes: number) => {
-    insert(entries)
+  const appendCounted = db.transaction((line: string, bytes: number) => {
+    store(nextSeq, [line])
     spend.run(bytes)
   })
-  const committed = (entries: readonly Entry[]): void => {
-    nextSeq += entries.length
+  const committed = (count: number): void => {
+    nextSeq += count
     for (const listener of listeners) listener()
   }
 
@@ -203,20 +222,23 @@ function own(db: Sqlite, { ledgerIds, unended, refusalMaxBytes }: Begun): Ledger
     ledgerIds,
     unended,
     nextSeq: (of) => (of === ledgerId ? nextSeq : (lengths.get(of) ?? 0)),
-    read: readerOf(db),
+    read: (of, fromSeq, max) => readFrom(segments, numbers.get(of) ?? 0, fromSeq, max),
     onAppend: (listener) => void listeners.push(listener),
     beforeClose: (act) => void last.push(act),
     sizeBytes: () => (db.open ? sizeOf(db) : 0),
-    append(entries, settled) {
-      appendCalls(entries, settled)
-      if (settled - settledSeq >= SETTLE_EVERY) settledSeq = settled
-      committed(entries)
+    append(lines, settled) {
+      if (settled - settledSeq < SETTLE_EVERY) store(nextSeq, lines)
+      else {
+        appendMarked(lines, settled)
+        settledSeq = settled
+      }
+      committed(lines.length)
     },
-    appendRefusals(entries) {
-      const bytes = entries.reduce((sum, { encoded }) => sum + encoded.bytes.length + ROW_OVERHEAD_BYTES, 0)
+    appendRefusal(line) {
+      const bytes = Buffer.byteLength(line) + ROW_OVERHEAD_BYTES
       if ((spent.get()?.refusal_bytes ?? 0) + bytes > refusalMaxBytes) return false
-      appendCounted(entries, bytes)
-      committed(entries)
+      appendCounted(line, bytes)
+      committed(1)
       return true
     },
     async close(clean) {
@@ -230,28 +252,44 @@ function own(db: Sqlite, { ledgerIds, unended, refusalMaxBytes }: Begun): Ledger
   }
 }
 
-/** Lengths of the ledgers; only the last still grows. */
-function lengthsOf(db: Sqlite, ledgerIds: readonly string[]): ReadonlyMap<string, number> {
-  const length = db.prepare<unknown[], { next: number }>(
-    'SELECT coalesce(max(seq) + 1, 0) AS next FROM record WHERE ledger_id = ?',
-  )
-  return new Map(ledgerIds.map((ledgerId) => [ledgerId, length.get(ledgerId)?.next ?? 0]))
+/** One statement, and so one transaction, for what fits into a segment; a crowd is cut into several in one transaction. */
+function openAppender(db: Sqlite, number: number): (firstSeq: number, lines: readonly string[]) => void {
+  const insert = prepareSegment(db)
+  const insertAll = db.transaction((firstSeq: number, lines: readonly string[]) => {
+    let from = 0
+    while (from < lines.length) {
+      const first = from
+      let length = 0
+      do {
+        length += (lines[from]?.length ?? 0) + 1
+        from += 1
+      } while (from < lines.length && length + (lines[from]?.length ?? 0) <= SEGMENT_MAX)
+      insert(placeOf(number, firstSeq + first), lines.slice(first, from).join('\n'))
+    }
+  })
+  return (firstSeq, lines) => {
+    if (lines.length === 0) return
+    const text = lines.length === 1 ? (lines[0] ?? '') : lines.join('\n')
+    if (text.length <= SEGMENT_MAX) insert(placeOf(number, firstSeq), text)
+    else insertAll(firstSeq, lines)
+  }
 }
 
-function readerOf(db: Sqlite): Ledger['read'] {
-  const from = db.prepare<unknown[], EncodedRecord>(
-    'SELECT encoding, bytes FROM record WHERE ledger_id = ? AND seq >= ? ORDER BY seq LIMIT ?',
-  )
-  return (ledgerId, fromSeq, max) => {
-    const records: EncodedRecord[] = []
-    let size = 0
-    for (const { encoding, bytes } of from.all(ledgerId, fromSeq, max.records)) {
-      size += bytes.length
-      if (records.length > 0 && size > max.bytes) break
-      records.push({ encoding, bytes })
-    }
-    return records
+function readFrom(
+  segments: SegmentReader,
+  number: number,
+  fromSeq: number,
+  max: { records: number; bytes: number },
+): EncodedRecord[] {
+  const records: EncodedRecord[] = []
+  let size = 0
+  for (const line of linesFrom(segments, number, fromSeq)) {
+    const encoded = encodedOf(line)
+    size += encoded.bytes.length
+    if (records.length === max.records || (records.length > 0 && size > max.bytes)) break
+    records.push(encoded)
   }
+  return records
 }
 
 const sizeOf = (db: Sqlite): number =>

@@ -63,10 +63,10 @@ export function openRecorder(options: RecorderOptions): Recorder & { readonly le
   const refusals = openRefusalCounter(clock, (refusal) => writer.refusal(refusal))
 
   const note = (event: string, detail: string): void =>
-    writer.later({ kind: 'note', at: clock.now(), event, detail: printable(detail), self: self() })
+    writer.note({ kind: 'note', at: clock.now(), event, detail: printable(detail), self: self() })
 
   for (const { callId, direction } of ledger.unended)
-    writer.later(lostEnd({ callId, direction }, clock.now()))
+    writer.endLost(lostEnd({ callId, direction }, clock.now()))
   note('opened', `ledger ${ledger.ledgerId}`)
 
   return {
@@ -79,9 +79,9 @@ export function openRecorder(options: RecorderOptions): Recorder & { readonly le
       if (decision === 'deny' && !isBelowDenialLimit(caller.id)) {
         refusals.count({ direction, reason, peer: caller, source: 'denied calls' }, caller.id ?? '')
         writer.settleOnly(settle)
-      } else writer.begin({ kind: 'decided', ...decided }, settle)
+      } else writer.begin(decided, settle)
     },
-    ended: (ended) => writer.end({ kind: 'ended', ...ended }),
+    ended: (ended) => writer.end(ended),
     refused: ({ direction, reason, peer, remoteAddress }) =>
       refusals.count({ direction, reason, peer, source: sourcePrefix(remoteAddress) }, ''),
     note,
@@ -95,9 +95,12 @@ export function openRecorder(options: RecorderOptions): Recorder & { readonly le
 }
 
 /** The end of a call that nobody saw. */
-function lostEnd({ callId, direction }: Pick<Ended, 'callId' | 'direction'>, at: number): Ended {
+function lostEnd(
+  { callId, direction }: Pick<Ended, 'callId' | 'direction'>,
+  at: number,
+): Omit<Ended, 'kind'> {
   const nothing = { status: null, bytesIn: 0, bytesOut: 0, durationUs: 0 }
-  return { kind: 'ended', at, callId, direction, outcome: 'unknown', reason: 'CALL_CUT', ...nothing }
+  return { at, callId, direction, outcome: 'unknown', reason: 'CALL_CUT', ...nothing }
 }
 
 /** Text that a record may hold. */

@@ -1,13 +1,14 @@
 // The queue before the ledger: the decisions of one event-loop turn become one transaction, ends and notes join it or wait at most
 // 25 ms. It owns what happens when the ledger cannot be written, and knows which calls are running. Its memory is bounded.
 
-import { encodeStrictly } from '../../host/audit-encode.js'
+import { encodeLine, openLineEncoder } from '../../host/audit-lines.js'
 import type { Clock, Timer } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
 import type { Metrics } from '../../host/metrics.js'
 import type { Turn } from '../../host/turn.js'
 import {
   type Decided,
+  type Direction,
   type Ended,
   NOBODY,
   type Note,
@@ -15,7 +16,7 @@ import {
   type Refusal,
 } from '../../mesh/audit-record.js'
 import { asMeshError, MeshError } from '../../mesh/errors.js'
-import type { Entry, LedgerOwner } from './ledger.js'
+import type { LedgerOwner } from './ledger.js'
 
 /** Hears once that a decision is committed, or why it is not: in the commit step of a turn, never while it is handed over. */
 export type Settle = (error: MeshError | undefined) => void
@@ -24,12 +25,14 @@ export type CallKey = Pick<Ended, 'callId' | 'direction'>
 
 export interface Writer {
   /** Settles as Recorder.decided. */
-  begin(decided: Decided, settle: Settle): void
+  begin(decided: Omit<Decided, 'kind'>, settle: Settle): void
   /** Settles, in the same step, what needs no record of its own. */
   settleOnly(settle: Settle): void
   /** An end of a call that is not running is left out: its decision was not recorded either. */
-  end(ended: Ended): void
-  later(record: Ended | Note): void
+  end(ended: Omit<Ended, 'kind'>): void
+  /** The end of a call of an earlier run. */
+  endLost(ended: Omit<Ended, 'kind'>): void
+  note(note: Note): void
   /** Never unhealthy for it: refusals may be lost, calls may not. */
   refusal(refusal: Refusal): void
   running(): CallKey[]
@@ -48,11 +51,17 @@ export interface WriterOptions {
   readonly onFailure: 'deny' | 'allow'
 }
 
-interface Pending extends Entry {
-  /** Null: nobody waits for it. */
-  readonly settle: Settle | null
-  readonly key: string | null
+/** A call from its decision to its end. */
+interface Call extends CallKey {
+  /** Empty when it is committed. */
+  line: string
+  readonly settle: Settle
+  /** Of its decision. */
+  seq: number
 }
+
+/** A decision, or a line that nobody waits for. */
+type Pending = Call | string
 
 const GROUP_MS = 25
 /** While the ledger is unwritable, it is tried again so often, by a timer: without calls nobody else would notice that it recovered. */
@@ -69,8 +78,12 @@ export function openWriter(options: WriterOptions): Writer {
 class LedgerWriter implements Writer {
   readonly #options: WriterOptions
   readonly #counts: ReturnType<typeof openCounts>
-  /** Calls that have no end yet, oldest first, with the sequence number of their decision. */
-  readonly #running = new Map<string, CallKey & { seq: number }>()
+  readonly #encode = openLineEncoder()
+  /** Calls that have no end yet, by id, oldest first. */
+  readonly #running: Readonly<Record<Direction, Map<string, Call>>> = {
+    egress: new Map(),
+    ingress: new Map(),
+  }
   #pending: Pending[] = []
   /** Settled with their outcome in the commit step, whatever becomes of the group. */
   #outcomes: { readonly settle: Settle; readonly error: MeshError | undefined }[] = []
@@ -81,6 +94,8 @@ class LedgerWriter implements Writer {
   #lost = 0
   #failing = false
   #closing: Promise<void> | undefined
+  readonly #onCommit = (): void => this.#endTurn()
+  readonly #onDue = (): void => this.#due()
 
   constructor(options: WriterOptions) {
     this.#options = options
@@ -91,19 +106,19 @@ class LedgerWriter implements Writer {
     return !this.#failing
   }
 
-  begin(decided: Decided, settle: Settle): void {
+  begin(decided: Omit<Decided, 'kind'>, settle: Settle): void {
     this.#awaitTurn()
     const { callId, direction } = decided
-    const key = keyOf(decided)
-    if (this.#running.has(key)) {
+    const running = this.#running[direction]
+    if (running.has(callId)) {
       const error = new MeshError('CALL_ID_INVALID', `a call ${callId} is running already`)
       this.#outcomes.push({ settle, error })
     } else if (this.#failing || this.#closing !== undefined) this.#unwritten(settle, undefined)
     else {
       try {
-        const encoded = encodeStrictly(decided)
-        this.#running.set(key, { callId, direction, seq: UNCOMMITTED })
-        this.#pending.push({ record: decided, encoded, key, settle })
+        const call = { callId, direction, line: this.#encode.decided(decided), settle, seq: UNCOMMITTED }
+        running.set(callId, call)
+        this.#pending.push(call)
       } catch (error) {
         this.#outcomes.push({ settle, error: asMeshError(error) })
       }
@@ -115,10 +130,62 @@ class LedgerWriter implements Writer {
     this.#outcomes.push({ settle, error: undefined })
   }
 
+  end(ended: Omit<Ended, 'kind'>): void {
+    if (this.#running[ended.direction].delete(ended.callId)) this.endLost(ended)
+  }
+
+  endLost(ended: Omit<Ended, 'kind'>): void {
+    try {
+      this.#keep(this.#encode.ended(ended))
+    } catch (error) {
+      this.#invalid('ended', error)
+    }
+  }
+
+  note(note: Note): void {
+    try {
+      this.#keep(encodeLine(note))
+    } catch (error) {
+      this.#invalid('note', error)
+    }
+  }
+
+  refusal(refusal: Refusal): void {
+    const { ledger, log } = this.#options
+    try {
+      const written = ledger.appendRefusal(refusalLine(refusal))
+      ;(written ? this.#counts.written : this.#counts.refusalsDropped).add(1)
+    } catch (error) {
+      this.#counts.refusalsDropped.add(1)
+      log.debug('audit.refusal_dropped', errorFields(error))
+    }
+  }
+
+  running(): CallKey[] {
+    const { egress, ingress } = this.#running
+    return [...egress.values(), ...ingress.values()].map(({ callId, direction }) => ({ callId, direction }))
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#flush()
+    this.#tell()
+    this.#timer?.cancel()
+    try {
+      await this.#options.ledger.close(!this.#failing)
+    } catch (error) {
+      this.#options.log.error('audit.close_failed', errorFields(error))
+    }
+  }
+
   #awaitTurn(): void {
     if (this.#isInTurn) return
     this.#isInTurn = true
-    this.#options.turn.commit(() => this.#endTurn())
+    this.#options.turn.commit(this.#onCommit)
   }
 
   #endTurn(): void {
@@ -142,58 +209,19 @@ class LedgerWriter implements Writer {
     if (bug !== undefined) throw bug
   }
 
-  end(ended: Ended): void {
-    if (this.#running.delete(keyOf(ended))) this.later(ended)
-  }
-
-  later(record: Ended | Note): void {
-    try {
-      this.#keep({ record, encoded: encodeStrictly(record), key: null, settle: null })
-    } catch (error) {
-      this.#counts.lost.add(1)
-      this.#options.log.error('audit.record_invalid', { kind: record.kind, ...errorFields(error) })
-    }
-  }
-
-  refusal(refusal: Refusal): void {
-    const { ledger, log } = this.#options
-    try {
-      const written = ledger.appendRefusals([refusalEntry(refusal)])
-      ;(written ? this.#counts.written : this.#counts.refusalsDropped).add(1)
-    } catch (error) {
-      this.#counts.refusalsDropped.add(1)
-      log.debug('audit.refusal_dropped', errorFields(error))
-    }
-  }
-
-  running(): CallKey[] {
-    return [...this.#running.values()].map(({ callId, direction }) => ({ callId, direction }))
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
-  }
-
-  async #close(): Promise<void> {
-    this.#flush()
-    this.#tell()
-    this.#timer?.cancel()
-    try {
-      await this.#options.ledger.close(!this.#failing)
-    } catch (error) {
-      this.#options.log.error('audit.close_failed', errorFields(error))
-    }
-  }
-
-  #keep(entry: Pending): void {
+  #keep(line: string): void {
     if (this.#closing !== undefined || this.#pending.length >= MAX_KEPT) {
       this.#lost += 1
       this.#counts.lost.add(1)
       return
     }
-    this.#pending.push(entry)
-    this.#timer ??= this.#options.clock.after(GROUP_MS, () => this.#due())
+    this.#pending.push(line)
+    this.#timer ??= this.#options.clock.after(GROUP_MS, this.#onDue)
+  }
+
+  #invalid(kind: 'ended' | 'note', error: unknown): void {
+    this.#counts.lost.add(1)
+    this.#options.log.error('audit.record_invalid', { kind, ...errorFields(error) })
   }
 
   /** What waits goes with the decisions of this turn, where there are any. */
@@ -206,51 +234,59 @@ class LedgerWriter implements Writer {
   #flush(): void {
     this.#timer?.cancel()
     this.#timer = undefined
-    const gap = this.#failing ? [this.#gap()] : []
-    const entries = [...gap, ...this.#pending]
-    if (entries.length === 0) return
+    const pending = this.#failing ? [this.#gap(), ...this.#pending] : this.#pending
+    if (pending.length === 0) return
     this.#pending = []
     try {
-      this.#commit(entries)
+      this.#commit(pending)
     } catch (error) {
-      this.#failed(entries.slice(gap.length), error)
+      this.#failed(this.#failing ? pending.slice(1) : pending, error)
       return
     }
     if (this.#failing) this.#options.log.info('audit.recovered', { lost: this.#lost })
     this.#failing = false
     this.#lost = 0
-    for (const { settle } of entries) {
-      if (settle !== null) this.#outcomes.push({ settle, error: undefined })
+  }
+
+  #commit(pending: readonly Pending[]): void {
+    const { ledger, clock } = this.#options
+    const firstSeq = ledger.nextSeq(ledger.ledgerId)
+    const lines = pending.map((entry) => (typeof entry === 'string' ? entry : entry.line))
+    const startedAt = clock.monotonic()
+    ledger.append(lines, this.#settledSeq(firstSeq))
+    this.#counts.commit.observe((clock.monotonic() - startedAt) / 1000)
+    this.#counts.written.add(lines.length)
+    for (const [index, entry] of pending.entries()) {
+      if (typeof entry === 'string') continue
+      entry.seq = firstSeq + index
+      entry.line = ''
+      this.#outcomes.push({ settle: entry.settle, error: undefined })
     }
   }
 
-  #commit(entries: readonly Pending[]): void {
-    const { ledger, clock } = this.#options
-    const firstSeq = ledger.nextSeq(ledger.ledgerId)
-    const [oldest] = this.#running.values()
-    const startedAt = clock.monotonic()
-    ledger.append(entries, oldest === undefined || oldest.seq === UNCOMMITTED ? firstSeq : oldest.seq)
-    this.#counts.commit.observe((clock.monotonic() - startedAt) / 1000)
-    this.#counts.written.add(entries.length)
-    for (const [index, { key }] of entries.entries()) {
-      const call = key === null ? undefined : this.#running.get(key)
-      if (call !== undefined) call.seq = firstSeq + index
+  /** Every call that was decided before it has its end there, or in this commit. */
+  #settledSeq(nextSeq: number): number {
+    let settled = nextSeq
+    for (const calls of [this.#running.egress, this.#running.ingress]) {
+      const oldest = calls.values().next().value
+      if (oldest !== undefined && oldest.seq !== UNCOMMITTED) settled = Math.min(settled, oldest.seq)
     }
+    return settled
   }
 
   /** Decisions are refused (or let through) and forgotten, ends and notes kept for later. */
-  #failed(entries: readonly Pending[], error: unknown): void {
+  #failed(pending: readonly Pending[], error: unknown): void {
     const { log, onFailure, clock } = this.#options
     if (!this.#failing) log.error('audit.unavailable', { onFailure, ...errorFields(error) })
     this.#failing = true
-    for (const entry of entries) {
-      if (entry.settle === null) this.#pending.push(entry)
+    for (const entry of pending) {
+      if (typeof entry === 'string') this.#pending.push(entry)
       else {
-        if (entry.key !== null) this.#running.delete(entry.key)
+        this.#running[entry.direction].delete(entry.callId)
         this.#unwritten(entry.settle, error)
       }
     }
-    this.#timer ??= clock.after(RETRY_MS, () => this.#due())
+    this.#timer ??= clock.after(RETRY_MS, this.#onDue)
   }
 
   #unwritten(settle: Settle, cause: unknown): void {
@@ -263,23 +299,19 @@ class LedgerWriter implements Writer {
     this.#outcomes.push({ settle, error })
   }
 
-  #gap(): Pending {
+  #gap(): string {
     const { clock, self } = this.#options
     const detail = `${this.#lost} records were lost while the ledger could not be written`
-    const record: Note = { kind: 'note', at: clock.now(), event: 'gap', detail, self: self() }
-    return { record, encoded: encodeStrictly(record), key: null, settle: null }
+    return encodeLine({ kind: 'note', at: clock.now(), event: 'gap', detail, self: self() })
   }
 }
 
-const keyOf = ({ direction, callId }: CallKey): string => `${direction} ${callId}`
-
 /** What a peer claimed may not fit into a record; that it was turned away does. */
-function refusalEntry(refusal: Refusal): Entry {
+function refusalLine(refusal: Refusal): string {
   try {
-    return { record: refusal, encoded: encodeStrictly(refusal) }
+    return encodeLine(refusal)
   } catch {
-    const record = { ...refusal, peer: NOBODY }
-    return { record, encoded: encodeStrictly(record) }
+    return encodeLine({ ...refusal, peer: NOBODY })
   }
 }
 

@@ -57,30 +57,66 @@ export interface AccountOptions {
   readonly direction: Direction
 }
 
-export function openAccount({ ledger, clock, count, callId, direction }: AccountOptions): Account {
-  const startedAt = clock.monotonic()
-  let decision: 'permit' | 'deny' | undefined
-  let isEnded = false
-  return {
-    decided(record, settle) {
-      ledger.decided({ ...record, at: clock.now(), callId, direction }, (error) => {
-        if (error === undefined) decision = record.decision
-        settle(error)
-      })
-    },
-    ended(ending) {
-      if (isEnded || decision === undefined) return
-      isEnded = true
-      const elapsedMs = clock.monotonic() - startedAt
-      ledger.ended({
-        ...ending,
-        at: clock.now(),
-        callId,
-        direction,
-        durationUs: Math.round(elapsedMs * 1000),
-      })
-      count(direction, { decision, outcome: ending.outcome, seconds: elapsedMs / 1000 })
-    },
+export function openAccount(options: AccountOptions): Account {
+  return new CallAccount(options)
+}
+
+class CallAccount implements Account {
+  private readonly options: AccountOptions
+  private readonly startedAt: number
+  /** Undefined until it is committed. */
+  private decision: 'permit' | 'deny' | undefined
+  private isEnded = false
+
+  constructor(options: AccountOptions) {
+    this.options = options
+    this.startedAt = options.clock.monotonic()
+  }
+
+  // Members are named one by one here and below: copying whole objects cost more than writing the record.
+  decided(it: DecidedNow, settle: Settle): void {
+    const { ledger, clock, callId, direction } = this.options
+    const record = {
+      at: clock.now(),
+      callId,
+      direction,
+      caller: it.caller,
+      callerKind: it.callerKind,
+      callee: it.callee,
+      operation: it.operation,
+      scope: it.scope,
+      decision: it.decision,
+      reason: it.reason,
+      rule: it.rule,
+      grant: it.grant,
+      policyVersion: it.policyVersion,
+      traceparent: it.traceparent,
+    }
+    ledger.decided(record, (error) => {
+      if (error === undefined) this.decision = record.decision
+      settle(error)
+    })
+  }
+
+  ended({ outcome, reason, status, bytesIn, bytesOut }: Ending): void {
+    const { decision } = this
+    if (this.isEnded || decision === undefined) return
+    this.isEnded = true
+    const { ledger, clock, count, callId, direction } = this.options
+    const elapsedMs = clock.monotonic() - this.startedAt
+    const durationUs = Math.round(elapsedMs * 1000)
+    ledger.ended({
+      at: clock.now(),
+      callId,
+      direction,
+      outcome,
+      reason,
+      status,
+      bytesIn,
+      bytesOut,
+      durationUs,
+    })
+    count(direction, { decision, outcome, seconds: elapsedMs / 1000 })
   }
 }
 

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openStore } from '../../../collector/store.js'
 import { encodeStrictly } from '../../../host/audit-encode.js'
+import { encodeLine } from '../../../host/audit-lines.js'
 import type { AuditRow } from '../../../host/audit-row.js'
 import { ANY_RECORD, openLedgerReader } from '../../../host/audit-table.js'
 import type { AuditRecord, Party } from '../../../mesh/audit-record.js'
@@ -32,7 +33,7 @@ function sidecarLedger(dir: string, records: readonly AuditRecord[]) {
     maxDiskBytes: 2 ** 26,
     now: T0,
   })
-  ledger.append(records.map(entryOf), 0)
+  ledger.append(records.map(encodeLine), 0)
   return ledger
 }
 
@@ -138,7 +139,7 @@ describe('a ledger of a sidecar', () => {
     const ledger = sidecarLedger(scratch.dir, someRecords())
     const reader = readerOf(scratch.dir)
     const before = reader.calls(ANY_RECORD).length
-    ledger.append([entryOf({ kind: 'decided', ...decidedCall() })], 0)
+    ledger.append([encodeLine({ kind: 'decided', ...decidedCall() })], 0)
     expect(reader.calls(ANY_RECORD)).toHaveLength(before + 1)
     copyLedger(scratch.dir, crashed.dir)
     const after = readerOf(crashed.dir)
@@ -160,19 +161,56 @@ describe('a ledger of a sidecar', () => {
     }
     expect(next()).toEqual([])
     const [slow, quick] = [decidedCall(), decidedCall()]
-    ledger.append([entryOf({ kind: 'decided', ...slow })], 0)
+    ledger.append([encodeLine({ kind: 'decided', ...slow })], 0)
     expect(next()).toEqual([`${slow.callId} -`])
     ledger.append(
       [
-        entryOf({ kind: 'decided', ...quick }),
-        entryOf({ kind: 'ended', ...endedCall(quick) }),
-        entryOf({ kind: 'ended', ...endedCall(slow, { outcome: 'failed', reason: 'APP_UNREACHABLE' }) }),
+        encodeLine({ kind: 'decided', ...quick }),
+        encodeLine({ kind: 'ended', ...endedCall(quick) }),
+        encodeLine({ kind: 'ended', ...endedCall(slow, { outcome: 'failed', reason: 'APP_UNREACHABLE' }) }),
       ],
       0,
     )
     expect(next().sort()).toEqual([`${quick.callId} completed`, `${slow.callId} failed`].sort())
     expect(next()).toEqual([])
     expect(reader.tail(new Map()).rows.length).toBe(8)
+    reader.close()
+    await ledger.close(true)
+  })
+
+  test('shows both halves of a call to oneself as one', async () => {
+    using scratch = scratchDir()
+    const egress = decidedCall({ callee: PLANNER })
+    const ingress = { ...egress, direction: 'ingress' as const }
+    const ledger = sidecarLedger(scratch.dir, [
+      { kind: 'decided', ...egress },
+      { kind: 'decided', ...ingress },
+      { kind: 'ended', ...endedCall(ingress, { status: 201 }) },
+      { kind: 'ended', ...endedCall(egress) },
+      { kind: 'decided', ...decidedCall() },
+    ])
+    const reader = readerOf(scratch.dir)
+    expect(reader.pairs(ANY_RECORD)).toMatchObject([
+      { sides: 'both', egress: { status: 200 }, ingress: { status: 201 } },
+      { sides: 'caller', ingress: null },
+    ])
+    reader.close()
+    await ledger.close(true)
+  })
+
+  test('tells calls of one id that followed each other apart', async () => {
+    using scratch = scratchDir()
+    const first = decidedCall({ direction: 'ingress' })
+    const second = { ...first, at: T0 + 9 }
+    const ledger = sidecarLedger(scratch.dir, [
+      { kind: 'decided', ...first },
+      { kind: 'ended', ...endedCall(first, { status: 201 }) },
+      { kind: 'decided', ...second },
+      { kind: 'ended', ...endedCall(second, { status: 202 }) },
+      { kind: 'decided', ...second },
+    ])
+    const reader = readerOf(scratch.dir)
+    expect(reader.record(first.callId).map(({ status }) => status)).toEqual([201, 202, null])
     reader.close()
     await ledger.close(true)
   })

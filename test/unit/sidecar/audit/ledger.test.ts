@@ -1,20 +1,24 @@
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { encodeStrictly } from '../../../../host/audit-encode.js'
-import { type Entry, type LedgerOptions, openLedger } from '../../../../sidecar/audit/ledger.js'
+import { prepareAppend, SIDECAR_TABLE_DDL } from '../../../../host/audit-layout.js'
+import { encodeLine } from '../../../../host/audit-lines.js'
+import { ANY_RECORD, openLedgerReader } from '../../../../host/audit-table.js'
+import { openSqlite } from '../../../../host/sqlite.js'
+import type { AuditRecord } from '../../../../mesh/audit-record.js'
+import { type LedgerOptions, openLedger } from '../../../../sidecar/audit/ledger.js'
 import { copyLedger, decidedCall, endedCall, PLANNER, scratchDir } from '../../../support/audit-records.js'
 import { rawSqlite } from '../../../support/raw-sqlite.js'
 
 const open = (dir: string, changes: Partial<LedgerOptions> = {}) =>
   openLedger({ dir, author: PLANNER.id, durability: 'process', maxDiskBytes: 2 ** 26, now: 1000, ...changes })
 
-const entryOf = (record: Entry['record']): Entry => ({ record, encoded: encodeStrictly(record) })
-const decidedEntry = (): Entry => entryOf({ kind: 'decided', ...decidedCall() })
+const decidedLine = (): string => encodeLine({ kind: 'decided', ...decidedCall() })
 
 test('a ledger keeps its id and goes on where it was', async () => {
   using scratch = scratchDir()
   const first = open(scratch.dir)
-  first.append([decidedEntry(), decidedEntry()], 0)
+  first.append([decidedLine(), decidedLine()], 0)
   await first.close(true)
   const second = open(scratch.dir)
   expect(second.ledgerId).toBe(first.ledgerId)
@@ -26,7 +30,7 @@ test('a kill leaves the same ledger to go on with', async () => {
   using scratch = scratchDir()
   using copy = scratchDir()
   const first = open(scratch.dir)
-  first.append([decidedEntry()], 0)
+  first.append([decidedLine()], 0)
   copyLedger(scratch.dir, copy.dir)
   const second = open(copy.dir)
   expect(second.ledgerIds).toEqual([first.ledgerId])
@@ -45,7 +49,7 @@ test('after a power cut without fsync another ledger is begun, for the collector
   using scratch = scratchDir()
   using copy = scratchDir()
   const first = open(scratch.dir)
-  first.append([decidedEntry()], 0)
+  first.append([decidedLine()], 0)
   copyLedger(scratch.dir, copy.dir)
   await first.close(true)
   pretendOtherBoot(copy.dir)
@@ -76,7 +80,7 @@ test('with fsync, or after a clean stop, another boot changes nothing', async ()
 test('a commit is all or nothing', async () => {
   using scratch = scratchDir()
   const ledger = open(scratch.dir, { maxDiskBytes: 1024 * 1024 })
-  const large = entryOf({ kind: 'decided', ...decidedCall({ operation: `GET /${'x'.repeat(15_000)}` }) })
+  const large = encodeLine({ kind: 'decided', ...decidedCall({ operation: `GET /${'x'.repeat(15_000)}` }) })
   expect(() =>
     ledger.append(
       Array.from({ length: 200 }, () => large),
@@ -85,7 +89,7 @@ test('a commit is all or nothing', async () => {
   ).toThrow(/full/)
   expect(ledger.nextSeq(ledger.ledgerId)).toBe(0)
   expect(ledger.read(ledger.ledgerId, 0, { records: 10, bytes: 1e6 })).toEqual([])
-  ledger.append([decidedEntry()], 0)
+  ledger.append([decidedLine()], 0)
   expect(ledger.nextSeq(ledger.ledgerId)).toBe(1)
   await ledger.close(true)
 })
@@ -93,11 +97,11 @@ test('a commit is all or nothing', async () => {
 test('read is bounded in records and in bytes, and gives at least one', async () => {
   using scratch = scratchDir()
   const ledger = open(scratch.dir)
-  const entries = Array.from({ length: 10 }, decidedEntry)
+  const entries = Array.from({ length: 10 }, decidedLine)
   ledger.append(entries, 0)
   const { ledgerId } = ledger
   expect(ledger.read(ledgerId, 4, { records: 3, bytes: 1e6 }).map(({ bytes }) => bytes)).toEqual(
-    entries.slice(4, 7).map(({ encoded }) => encoded.bytes),
+    entries.slice(4, 7).map((line) => Buffer.from(line)),
   )
   expect(ledger.read(ledgerId, 0, { records: 10, bytes: 1 })).toHaveLength(1)
   expect(ledger.read(ledgerId, 0, { records: 10, bytes: 1500 }).length).toBeLessThan(4)
@@ -109,20 +113,23 @@ test('open calls are found although thousands of settled records lie after the l
   using scratch = scratchDir()
   using copy = scratchDir()
   const ledger = open(scratch.dir)
-  const long = decidedEntry()
+  const long = decidedLine()
   ledger.append([long], 0)
   for (let turn = 0; turn < 50; turn += 1) {
     const call = decidedCall()
-    const entries = [entryOf({ kind: 'decided', ...call }), entryOf({ kind: 'ended', ...endedCall(call) })]
+    const entries = [
+      encodeLine({ kind: 'decided', ...call }),
+      encodeLine({ kind: 'ended', ...endedCall(call) }),
+    ]
     ledger.append(Array.from({ length: 20 }, () => entries).flat(), 0)
   }
-  const stray = decidedEntry()
+  const stray = decidedLine()
   ledger.append([stray], 0)
   copyLedger(scratch.dir, copy.dir)
   await ledger.close(true)
   const next = open(copy.dir)
   expect(next.unended.map(({ callId }) => callId)).toEqual(
-    [long, stray].map(({ record }) => (record.kind === 'decided' ? record.callId : '')),
+    [long, stray].map((line) => (JSON.parse(line) as { callId: string }).callId),
   )
   await next.close(true)
 })
@@ -133,4 +140,97 @@ test('a file that is no ledger is refused and left as it was', () => {
   db.exec('CREATE TABLE mine (a); PRAGMA user_version = 99')
   db.close()
   expect(() => open(scratch.dir)).toThrow(expect.objectContaining({ code: 'STATE_UNREADABLE' }))
+})
+
+test('a crowd is cut into segments of bounded size, in one commit, and reads back as one row of records', async () => {
+  using scratch = scratchDir()
+  const ledger = open(scratch.dir)
+  const lines = Array.from({ length: 60 }, (_, nth) =>
+    encodeLine({ kind: 'decided', ...decidedCall({ operation: `GET /${'x'.repeat(10_000 + nth)}` }) }),
+  )
+  ledger.append([decidedLine()], 0)
+  ledger.append(lines, 0)
+  const { ledgerId } = ledger
+  expect(ledger.nextSeq(ledgerId)).toBe(61)
+  const read = ledger.read(ledgerId, 1, { records: 100, bytes: 1e7 })
+  expect(read.map(({ bytes }) => bytes.toString())).toEqual(lines)
+  expect(ledger.read(ledgerId, 37, { records: 1, bytes: 1e7 })[0]?.bytes.toString()).toBe(lines[36])
+  const db = rawSqlite(path.join(scratch.dir, 'ledger.db'), { readonly: true })
+  const longest = db
+    .prepare<unknown[], { longest: number }>('SELECT max(length(lines)) AS longest FROM segment')
+    .get()
+  expect(longest?.longest).toBeLessThanOrEqual(256 * 1024)
+  db.close()
+  await ledger.close(true)
+})
+
+/** A ledger as builds before the segments wrote it: a row a record. Two ledgers, for there was a power cut. */
+function earlierLedger(dir: string): { file: string; records: readonly AuditRecord[] } {
+  const file = path.join(dir, 'ledger.db')
+  const run = `CREATE TABLE run (one INTEGER PRIMARY KEY CHECK (one = 1), boot_id TEXT NOT NULL, clean INTEGER NOT NULL,
+    settled_seq INTEGER NOT NULL, refusal_bytes INTEGER NOT NULL) STRICT;
+    INSERT INTO run (one, boot_id, clean, settled_seq, refusal_bytes) VALUES (1, 'b', 1, 0, 0);`
+  const db = openSqlite({ file, migrations: [`${SIDECAR_TABLE_DDL}${run}`], durability: 'process' })
+  const [done, running] = [decidedCall(), decidedCall({ operation: 'GET /\u00fc"\\' })]
+  const records: AuditRecord[] = [
+    { kind: 'decided', ...done },
+    { kind: 'decided', ...running },
+    { kind: 'ended', ...endedCall(done) },
+  ]
+  const begin = db.prepare('INSERT INTO ledger (ledger_id, author, created_at) VALUES (?, ?, ?)')
+  begin.run(LATER, PLANNER.id, 7)
+  begin.run(EARLIER, PLANNER.id, 5)
+  const append = prepareAppend(db)
+  append(EARLIER, 0, { kind: 'decided', ...done }, encodeStrictly({ kind: 'decided', ...done }))
+  for (const [seq, record] of records.entries()) append(LATER, seq, record, encodeStrictly(record))
+  db.close()
+  return { file, records }
+}
+
+const EARLIER = '0a0a0a0a-0000-4000-8000-00000000000f'
+const LATER = '0a0a0a0a-0000-4000-8000-00000000000a'
+
+test('a ledger of an earlier build opens, keeps every byte in its place, and goes on', async () => {
+  using scratch = scratchDir()
+  const { records } = earlierLedger(scratch.dir)
+  const ledger = open(scratch.dir)
+  expect(ledger.ledgerIds).toEqual([EARLIER, LATER])
+  expect(ledger.nextSeq(EARLIER)).toBe(1)
+  expect(ledger.nextSeq(LATER)).toBe(3)
+  expect(ledger.read(LATER, 0, { records: 10, bytes: 1e6 })).toEqual(records.map(encodeStrictly))
+  expect(ledger.unended).toMatchObject([{ operation: 'GET /\u00fc"\\' }])
+  ledger.append([decidedLine()], 0)
+  expect(ledger.nextSeq(LATER)).toBe(4)
+  await ledger.close(true)
+})
+
+test('a ledger of an earlier build is read without being changed', () => {
+  using scratch = scratchDir()
+  const { file } = earlierLedger(scratch.dir)
+  const reader = openLedgerReader(file)
+  expect(reader.calls(ANY_RECORD).map(({ outcome }) => outcome)).toEqual([null, 'completed', null])
+  reader.close()
+})
+
+test('SQL finds the records of every ledger in the view of them', async () => {
+  using scratch = scratchDir()
+  earlierLedger(scratch.dir)
+  const ledger = open(scratch.dir)
+  const call = decidedCall({ operation: 'GET /new' })
+  ledger.append(
+    [encodeLine({ kind: 'decided', ...call }), encodeLine({ kind: 'ended', ...endedCall(call) })],
+    0,
+  )
+  const db = rawSqlite(path.join(scratch.dir, 'ledger.db'), { readonly: true })
+  expect(
+    db
+      .prepare('SELECT ledger_id, seq, kind, operation, status FROM record WHERE call_id = ?')
+      .all(call.callId),
+  ).toEqual([
+    { ledger_id: LATER, seq: 3, kind: 'decided', operation: 'GET /new', status: null },
+    { ledger_id: LATER, seq: 4, kind: 'ended', operation: null, status: 200 },
+  ])
+  expect(db.prepare('SELECT seq FROM record WHERE ledger_id = ?').all(EARLIER)).toEqual([{ seq: 0 }])
+  db.close()
+  await ledger.close(true)
 })

@@ -4,6 +4,7 @@ import type { AuditRow } from '../../../../host/audit-row.js'
 import { ANY_RECORD, openLedgerReader } from '../../../../host/audit-table.js'
 import { openMetrics } from '../../../../host/metrics.js'
 import { openSqliteReader } from '../../../../host/sqlite.js'
+import { openTurn } from '../../../../host/turn.js'
 import { openRecorder, type RecorderOptions } from '../../../../sidecar/audit/recorder.js'
 import {
   copyLedger,
@@ -90,6 +91,51 @@ test('the decisions of one turn of the event loop are one commit', async () => {
   expect(commits).toBe(1)
   expect(callsIn(scratch.dir)).toHaveLength(27)
   await recorder.close()
+})
+
+test('a decision settles once, in the commit step of its turn and before any flush', async () => {
+  using scratch = scratchDir()
+  const turn = strictTurn()
+  const { recorder } = setup(scratch.dir, { turn })
+  const heard: string[] = []
+  const call = decidedCall()
+  recorder.decided(call, () => heard.push('committed'))
+  recorder.decided(call, (error) => heard.push(error?.code ?? ''))
+  recorder.decided(decidedCall({ at: 0.5 }), (error) => heard.push(error?.code ?? ''))
+  heard.push('returned')
+  await new Promise<void>((resolve) => {
+    turn.flush(() => {
+      heard.push('flushed')
+      resolve()
+    })
+  })
+  await recorder.close()
+  expect(heard[0]).toBe('returned')
+  expect(heard.slice(1, 4).sort()).toEqual(['AUDIT_RECORD_INVALID', 'CALL_ID_INVALID', 'committed'])
+  expect(heard.slice(4)).toEqual(['flushed'])
+})
+
+test('who throws when its decision settles keeps no other from hearing of its own', async () => {
+  using scratch = scratchDir()
+  const bugs: unknown[] = []
+  const { recorder } = setup(scratch.dir, { turn: openTurn((error) => bugs.push(error)) })
+  recorder.decided(decidedCall(), () => {
+    throw new Error('a bug')
+  })
+  await decide(recorder, decidedCall())
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(bugs).toHaveLength(1)
+  expect(callsIn(scratch.dir)).toHaveLength(2)
+  await recorder.close()
+})
+
+test('a decision that is pending when the recorder closes is committed and settles', async () => {
+  using scratch = scratchDir()
+  const { recorder } = setup(scratch.dir)
+  const committed = decide(recorder, decidedCall())
+  await recorder.close()
+  await committed
+  expect(callsIn(scratch.dir)).toMatchObject([{ outcome: 'unknown' }])
 })
 
 test('an end is written within 25 ms and merged with its decision', async () => {
@@ -327,7 +373,9 @@ test('when there is room again it recovers by itself, without a call, and writes
     await expect(decide(recorder, decidedCall())).rejects.toMatchObject({ code: 'AUDIT_UNAVAILABLE' })
   // Somebody else makes room in the file.
   const other = rawSqlite(path.join(scratch.dir, 'ledger.db'))
-  other.prepare("DELETE FROM record WHERE kind = 'decided' AND seq < 200").run()
+  other
+    .prepare('DELETE FROM segment WHERE place IN (SELECT place FROM segment ORDER BY place LIMIT 400)')
+    .run()
   other.close()
   clock.advance(1000)
   expect(recorder.healthy).toBe(true)

@@ -1,0 +1,136 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { encodeStrictly } from '../../host/audit-encode.js'
+import { openLineEncoder } from '../../host/audit-lines.js'
+import type { Decided, Ended, Party } from '../../mesh/audit-record.js'
+import { isMeshError } from '../../mesh/errors.js'
+
+/** Mostly what is plain, and everything else: quotes, escapes, controls, lone surrogates, too long. */
+const text = fc.oneof(
+  { weight: 8, arbitrary: fc.string({ unit: 'grapheme-ascii', maxLength: 70 }) },
+  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc.constantFrom(
+    '',
+    '"',
+    '\\',
+    '\n',
+    '\u007f',
+    '\ud800',
+    'é',
+    '€',
+    ' ',
+    'x'.repeat(65),
+    'x'.repeat(257),
+    'x'.repeat(2000),
+  ),
+)
+const whole = fc.oneof(
+  { weight: 8, arbitrary: fc.nat() },
+  fc.constantFrom(
+    -1,
+    -0,
+    0.5,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    2 ** 53,
+    Number.MAX_SAFE_INTEGER,
+    99,
+    100,
+    999,
+    1000,
+  ),
+)
+const orNull = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> => fc.option(arbitrary)
+const party: fc.Arbitrary<Party> = fc.record({
+  id: orNull(text),
+  instance: orNull(text),
+  serial: orNull(text),
+})
+const direction = fc.constantFrom('egress', 'ingress')
+
+const decided: fc.Arbitrary<Omit<Decided, 'kind'>> = fc.record({
+  at: whole,
+  callId: text,
+  direction,
+  caller: party,
+  callerKind: fc.constantFrom('agent', 'foreign'),
+  callee: party,
+  operation: text,
+  scope: orNull(text),
+  decision: fc.constantFrom('permit', 'deny'),
+  reason: text,
+  rule: orNull(text),
+  grant: orNull(text),
+  policyVersion: orNull(whole),
+  traceparent: orNull(text),
+})
+const ended: fc.Arbitrary<Omit<Ended, 'kind'>> = fc.record({
+  at: whole,
+  callId: text,
+  direction,
+  outcome: fc.constantFrom('completed', 'failed', 'aborted', 'cut', 'unknown'),
+  reason: text,
+  status: orNull(whole),
+  bytesIn: whole,
+  bytesOut: whole,
+  durationUs: whole,
+})
+
+/** What comes of it: the text, or the code it is refused with. */
+function outcomeOf(encode: () => string): string {
+  try {
+    return encode()
+  } catch (error) {
+    if (isMeshError(error, 'AUDIT_RECORD_INVALID')) return 'AUDIT_RECORD_INVALID'
+    throw error
+  }
+}
+
+test('a decision is the bytes that the strict encoding gives, or refused as it refuses', () => {
+  const lines = openLineEncoder()
+  fc.assert(
+    fc.property(decided, (it) => {
+      const strict = outcomeOf(() => encodeStrictly({ kind: 'decided', ...it }).bytes.toString())
+      // twice: what was remembered of the first must not change the second
+      expect(outcomeOf(() => lines.decided(it))).toBe(strict)
+      expect(outcomeOf(() => lines.decided(it))).toBe(strict)
+    }),
+  )
+})
+
+test('an end is the bytes that the strict encoding gives, or refused as it refuses', () => {
+  const lines = openLineEncoder()
+  fc.assert(
+    fc.property(ended, (it) => {
+      const strict = outcomeOf(() => encodeStrictly({ kind: 'ended', ...it }).bytes.toString())
+      expect(outcomeOf(() => lines.ended(it))).toBe(strict)
+    }),
+  )
+})
+
+test('no line holds a line end', () => {
+  const lines = openLineEncoder()
+  fc.assert(
+    fc.property(decided, (it) => {
+      expect(outcomeOf(() => lines.decided(it))).not.toContain('\n')
+    }),
+  )
+})
+
+test('texts of thousands of peers do not add up, and parties of one serial are told apart', () => {
+  const lines = openLineEncoder()
+  const base = { at: 1, callId: 'c', direction: 'ingress', callerKind: 'agent', operation: 'GET /' } as const
+  const rest = {
+    scope: null,
+    decision: 'permit',
+    reason: 'OK',
+    grant: null,
+    policyVersion: 1,
+    traceparent: null,
+  } as const
+  for (let nth = 0; nth < 5000; nth += 1) {
+    const caller = { id: `spiffe://a.example/agent/${nth}`, instance: null, serial: String(nth % 7) }
+    const record = { ...base, ...rest, caller, callee: caller, rule: `policy.yaml:${nth}` }
+    expect(lines.decided(record)).toBe(encodeStrictly({ kind: 'decided', ...record }).bytes.toString())
+  }
+})
