@@ -129,7 +129,10 @@ export const ROOMS = [
   { room: 'certs-dev', may: ['mesh', 'host', 'certs-dev'], packages: ['@peculiar/x509', 'reflect-metadata'] },
   { room: 'docs', may: ['mesh', 'docs'] },
   { room: 'examples', may: ['examples'] },
-  { room: 'bench', may: ['mesh', 'host', 'member', 'ca', 'sidecar', 'collector', 'cli', 'bench'] },
+  {
+    room: 'bench',
+    may: ['mesh', 'host', 'member', 'ca', 'sidecar', 'collector', 'cli', 'certs-dev', 'bench'],
+  },
   {
     room: 'bench/issuance/library-path.ts',
     may: ['ca'],

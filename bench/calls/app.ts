@@ -1,12 +1,78 @@
-// The app that is called: it answers 200 and a few bytes at once, so that what is measured is the way to it.
+// The app that is called, on raw sockets so that what is measured is the way to it: /hello answers a few bytes at once, /bytes/N so many,
+// /events an event every 5 ms that says when it was sent, /echo is a WebSocket. A request with a body is answered when all of it is there.
 // usage: node app.js PORT
 
-import { createServer } from 'node:http'
+import { createServer, type Socket } from 'node:net'
+import { MessageReader } from './http1-reader.js'
+import { acceptKey, FrameEcho } from './websocket.js'
 
 const BODY = '{"hello":"world"}\n'
+const HELLO = `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`
+const EVENT_EVERY_MS = 5
+const PIECE = Buffer.alloc(256 * 1024, 'x')
 
-createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
-  request.resume()
-  response.writeHead(200, { 'content-type': 'application/json', 'content-length': BODY.length })
-  response.end(BODY)
-}).listen(Number(process.argv[2]), '127.0.0.1')
+const TARGET = /^\S+ (\S+)/
+const NUMBER = /^\/bytes\/(\d+)$/
+const KEY = /\r\nsec-websocket-key: *(\S+)/i
+
+function serve(socket: Socket): void {
+  let head = ''
+  let echo: FrameEcho | undefined
+  socket.setNoDelay(true)
+  const reader = new MessageReader('request', {
+    onHead: (text) => {
+      head = text
+      const key = KEY.exec(text)?.[1]
+      if (key === undefined) return
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${acceptKey(key)}\r\n\r\n`,
+      )
+      echo = new FrameEcho(socket)
+      reader.untilClose()
+    },
+    onBody: (bytes, from, to) => echo?.feed(bytes.subarray(from, to)),
+    onEnd: () => answer(socket, head),
+  })
+  socket.on('data', (bytes: Buffer) => reader.feed(bytes, bytes.length))
+  socket.on('error', () => socket.destroy())
+}
+
+function answer(socket: Socket, head: string): void {
+  const target = TARGET.exec(head)?.[1] ?? ''
+  if (target === '/events') {
+    sendEvents(socket)
+    return
+  }
+  const size = NUMBER.exec(target)?.[1]
+  if (size === undefined) {
+    socket.write(HELLO, 'latin1')
+    return
+  }
+  socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${size}\r\n\r\n`, 'latin1')
+  sendBytes(socket, Number(size))
+}
+
+function sendBytes(socket: Socket, count: number): void {
+  let left = count
+  while (left > 0) {
+    const piece = left < PIECE.length ? PIECE.subarray(0, left) : PIECE
+    left -= piece.length
+    if (socket.write(piece) || left === 0) continue
+    const rest = left
+    socket.once('drain', () => sendBytes(socket, rest))
+    return
+  }
+}
+
+function sendEvents(socket: Socket): void {
+  socket.write(
+    'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\ntransfer-encoding: chunked\r\n\r\n',
+  )
+  const timer = setInterval(() => {
+    const event = `data: ${process.hrtime.bigint()}\n\n`
+    socket.write(`${event.length.toString(16)}\r\n${event}\r\n`)
+  }, EVENT_EVERY_MS)
+  socket.on('close', () => clearInterval(timer))
+}
+
+createServer(serve).listen({ port: Number(process.argv[2]), host: '127.0.0.1', backlog: 1024 })

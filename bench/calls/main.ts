@@ -1,72 +1,134 @@
-// npm run bench -- calls: what a call costs through both sidecars, beside the same call made directly. Rounds of both are interleaved, so
-// that a busy moment of the machine falls on both, and medians of the rounds are shown.
-// usage: node dist/bench/calls/main.js [--quick] [--out FILE]
+// npm run bench -- calls, npm run bench:peers: what a call costs through both sidecars, beside the same call made directly or through two
+// proxies of somebody else. It starts everything itself, on built code, and ends it.
+// usage: node dist/bench/calls/main.js [--quick] [--only SCENARIO,...] [--peers PEER,...] [--rounds N] [--profile] [--out FILE]
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
-import { generate } from './load.js'
-import { type BenchMesh, startBenchMesh } from './mesh.js'
-import { formatReport, medianRound, quantile, type Round, type Row } from './report.js'
+import type { Chain } from './chains/chain.js'
+import { type Chains, openChains, PEER_CHAINS } from './chains/chains.js'
+import { type Peer, versionOf } from './chains/peers.js'
+import { verdictOf } from './figures.js'
+import { type Generator, startGenerator } from './generator/generator.js'
+import { type Options, parseOptions } from './options.js'
+import { comparePaired, type Result } from './paired.js'
+import { type Scenario, SMALL_CALLS } from './scenarios.js'
+import { formatBlock, HEADINGS } from './table.js'
 
-interface Plan {
-  readonly callers: readonly number[]
-  readonly rounds: number
-  readonly roundMs: number
-  readonly warmUpMs: number
-}
+const ROOT = path.join(import.meta.dirname, '../../..')
+const RESULTS = path.join(ROOT, 'bench/results')
+const WARM_CALLS = 5000
+const WARM_WITHIN_MS = 10_000
 
-const FULL: Plan = { callers: [1, 16, 64], rounds: 7, roundMs: 4000, warmUpMs: 3000 }
-const QUICK: Plan = { callers: [1, 16, 64], rounds: 3, roundMs: 1500, warmUpMs: 1500 }
-
-async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, out: { type: 'string' } } })
-  const plan = values.quick === true ? QUICK : FULL
-  const root = path.join(import.meta.dirname, '../../..')
-  const rows: Row[] = []
-  {
-    await using mesh = await startBenchMesh(path.join(root, 'dist'))
-    for (const callers of plan.callers) rows.push(await compare(mesh, callers, plan))
-  }
+async function main(args: readonly string[]): Promise<void> {
+  const options = parseOptions(args)
+  const versions = peersHere(options.peers ?? [])
+  const profileDir = options.profile ? path.join(RESULTS, 'profiles.local') : null
+  await using chains = await openChains({ dist: path.join(ROOT, 'dist'), profileDir })
+  await using generator = startGenerator()
   const machine = `${os.cpus().length} x ${os.cpus()[0]?.model ?? 'unknown CPU'}`
-  console.log(`${formatReport(rows)}\n`)
+  const { rounds, span } = options
+  console.log(HEADINGS)
+  const stage: Stage = { chains, generator, versions, warmed: new Set() }
+  const blocks: Block[] = []
+  for (const scenario of options.scenarios) {
+    const results = await compare(scenario, options, stage)
+    blocks.push({ scenario, results })
+    console.log(formatBlock(scenario.name, results, scenario.figures))
+  }
+  const named = [['node', process.version], ...versions].map((each) => each.join(' ')).join(', ')
+  console.log(`\nmedians of ${rounds} interleaved rounds of ${span.windowMs} ms; ${named}; ${machine};`)
   console.log(
-    `medians of ${plan.rounds} interleaved rounds of ${plan.roundMs} ms; Node ${process.version}, ${machine};`,
+    'ratios hold between neighbours of one run only: load generator, app and all proxies share this machine',
   )
-  console.log('load generator, app, both sidecars, CA and collector share this machine')
-  const out = path.resolve(values.out ?? path.join(root, 'bench/results/calls.local.json'))
-  mkdirSync(path.dirname(out), { recursive: true })
-  writeFileSync(
-    out,
-    `${JSON.stringify({ at: new Date().toISOString(), node: process.version, machine, plan, rows }, null, 2)}\n`,
+  const file = path.resolve(
+    options.out ?? path.join(RESULTS, `${options.peers === null ? 'calls' : 'peers'}.local.json`),
   )
-  console.log(`written to ${path.relative(process.cwd(), out)}`)
+  const about = { at: new Date().toISOString(), node: process.version, machine, rounds, span }
+  write(file, { ...about, peers: Object.fromEntries(versions) }, blocks)
+  if (profileDir !== null)
+    console.log(`CPU profiles of the sidecars: ${path.relative(process.cwd(), profileDir)}/*.cpuprofile`)
 }
 
-async function compare(mesh: BenchMesh, callers: number, plan: Plan): Promise<Row> {
-  const { direct, through } = mesh
-  const cpu = (): number | null => mesh.sidecarsCpuMs()
-  const noCpu = (): null => null
-  for (const path of [direct, through]) await generate({ ...path, callers, durationMs: plan.warmUpMs })
-  const rounds: { direct: Round[]; through: Round[] } = { direct: [], through: [] }
-  for (let round = 0; round < plan.rounds; round += 1) {
-    rounds.direct.push(await measure({ ...direct, callers, durationMs: plan.roundMs }, noCpu))
-    rounds.through.push(await measure({ ...through, callers, durationMs: plan.roundMs }, cpu))
+interface Stage {
+  readonly chains: Chains
+  readonly generator: Generator
+  readonly versions: ReadonlyMap<Peer, string>
+  /** Names of chains that are warm. */
+  readonly warmed: Set<string>
+}
+
+async function compare(
+  scenario: Scenario,
+  { peers, rounds, span }: Options,
+  stage: Stage,
+): Promise<Result[]> {
+  const { generator, versions } = stage
+  const rivals =
+    peers === null
+      ? ['direct']
+      : scenario.peers.filter((name) => versions.has(PEER_CHAINS[name]?.peer ?? 'nginx'))
+  const reference = await warm('troth', stage)
+  const others: Chain[] = []
+  for (const name of rivals) others.push(await warm(name, stage))
+  return comparePaired(
+    [reference, ...others],
+    (chain: Chain) => generator.run(scenario.job(chain, span)),
+    rounds,
+  )
+}
+
+/** The chain, after as many calls as compilers need to have seen. */
+async function warm(name: string, { chains, generator, warmed }: Stage): Promise<Chain> {
+  const chain = await chains.get(name)
+  if (warmed.has(name)) return chain
+  warmed.add(name)
+  let calls = 0
+  const until = performance.now() + WARM_WITHIN_MS
+  while (calls < WARM_CALLS && performance.now() < until) {
+    const { units } = await generator
+      .run(SMALL_CALLS.job(chain, { warmMs: 0, windowMs: 500 }))
+      .catch(() => ({ units: 0 }))
+    calls += units
   }
-  return { callers, direct: medianRound(rounds.direct), through: medianRound(rounds.through) }
+  return chain
 }
 
-async function measure(load: Parameters<typeof generate>[0], cpuMs: () => number | null): Promise<Round> {
-  const before = cpuMs()
-  const { calls, elapsedMs, latenciesMs } = await generate(load)
-  const after = cpuMs()
-  return {
-    callsPerSecond: calls / (elapsedMs / 1000),
-    p50Ms: quantile(latenciesMs, 0.5),
-    p99Ms: quantile(latenciesMs, 0.99),
-    cpuUsPerCall: before === null || after === null ? null : ((after - before) * 1000) / calls,
+/** The versions of those that are installed; says which are not. */
+function peersHere(peers: readonly Peer[]): Map<Peer, string> {
+  const versions = new Map<Peer, string>()
+  for (const peer of peers) {
+    const version = versionOf(peer)
+    if (version === undefined)
+      console.log(`${peer} is not installed: on Debian or Ubuntu, apt-get install ${peer}`)
+    else versions.set(peer, version)
   }
+  return versions
 }
 
-await main()
+interface Block {
+  readonly scenario: Scenario
+  readonly results: readonly Result[]
+}
+
+function write(file: string, about: object, blocks: readonly Block[]): void {
+  const scenarios = blocks.map(({ scenario: { name, unit, figures }, results }) => ({
+    name,
+    unit,
+    results,
+    figures: figures.flatMap((figure) => {
+      const result = results.find((each) => each.name === figure.against)
+      if (result === undefined || 'unserved' in result) return []
+      const ratio = result.ratios?.[figure.measure] ?? Number.NaN
+      return [{ ...figure, ratio, verdict: verdictOf(figure, ratio) }]
+    }),
+  }))
+  mkdirSync(path.dirname(file), { recursive: true })
+  writeFileSync(file, `${JSON.stringify({ ...about, scenarios }, null, 2)}\n`)
+  console.log(`written to ${path.relative(process.cwd(), file)}`)
+}
+
+await main(process.argv.slice(2)).catch((error: unknown) => {
+  console.error(`error: ${error instanceof Error ? error.message : String(error)}`)
+  process.exitCode = 1
+})

@@ -7,8 +7,11 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { generate } from '../calls/load.js'
-import { cpuMsOf, exitOf, freePorts, launch, type Started, stop, until } from '../calls/mesh.js'
+import { generateCalls } from '../calls/generator/calls.js'
+import type { CallsJob } from '../calls/generator/job.js'
+import { cpuMsOf } from '../proc.js'
+import { exitOf, freePorts, isOk, LOOPBACK, launch, type Started, stop, until } from '../processes.js'
+import { median } from '../statistics.js'
 
 interface Plan {
   readonly agents: readonly number[]
@@ -22,7 +25,6 @@ interface Plan {
 const FULL: Plan = { agents: [1, 5, 20], rounds: 3, settleMs: 5000, idleMs: 10_000, callsMs: 500 }
 const QUICK: Plan = { agents: [1, 5], rounds: 1, settleMs: 2000, idleMs: 5000, callsMs: 500 }
 
-const HOST = '127.0.0.1'
 const CALLEE = 'app'
 const SHAPES = ['one process', 'a process each'] as const
 type Shape = (typeof SHAPES)[number]
@@ -89,8 +91,16 @@ async function openHost(dist: string, agents: number): Promise<Host> {
   await until(up, () => finish('policy', 'push', path.join(home, 'policy.yaml')))
   for (const name of [CALLEE, ...Array.from({ length: agents }, (_, index) => nameOf(index))])
     if (!(await finish('agent', 'add', name))) throw new Error(`troth agent add ${name} failed`)
-  const callee = troth('sidecar', '--agent', CALLEE, '--app', `${HOST}:${app}`, '--admin-port', String(admin))
-  await until(callee, () => isReady(admin))
+  const callee = troth(
+    'sidecar',
+    '--agent',
+    CALLEE,
+    '--app',
+    `${LOOPBACK}:${app}`,
+    '--admin-port',
+    String(admin),
+  )
+  await until(callee, () => isOk(readyOf(admin)))
   return {
     home,
     troth,
@@ -126,21 +136,36 @@ async function measure(host: Host, shape: Shape, agents: number, plan: Plan): Pr
   const running = shape === 'one process' ? [startOne(host, egress, admin)] : startEach(host, egress, admin)
   try {
     for (const [index, port] of admin.entries())
-      await until(running[index] ?? running[0] ?? failed(), () => isReady(port))
+      await until(running[index] ?? running[0] ?? failed(), () => isOk(readyOf(port)))
     const readyMs = performance.now() - startedAt
     await pause(plan.settleMs)
     const [rssMb, pssMb] = [sumOf(running, 'Rss'), sumOf(running, 'Pss')]
-    const cpuBefore = cpuMsOf(running) ?? 0
+    const cpuBefore = cpuMsOf(pidsOf(running)) ?? 0
     await pause(plan.idleMs)
-    const idleCpu = (((cpuMsOf(running) ?? 0) - cpuBefore) / plan.idleMs) * 1000
-    for (const port of egress)
-      await generate({ host: HOST, port, target: `/@${CALLEE}/hello`, callers: 4, durationMs: plan.callsMs })
+    const idleCpu = (((cpuMsOf(pidsOf(running)) ?? 0) - cpuBefore) / plan.idleMs) * 1000
+    for (const port of egress) await generateCalls(callsOf(port, plan.callsMs))
     await pause(plan.settleMs)
     return { readyMs, rssMb, pssMb, idleCpu, rssAfterCallsMb: sumOf(running, 'Rss') }
   } finally {
     await Promise.all(running.map(stop))
   }
 }
+
+const pidsOf = (running: readonly Started[]): number[] => running.map(({ pid }) => pid)
+
+const callsOf = (port: number, windowMs: number): CallsJob => ({
+  kind: 'calls',
+  host: LOOPBACK,
+  port,
+  callers: 4,
+  head: `GET /@${CALLEE}/hello HTTP/1.1\r\nhost: ${LOOPBACK}:${port}\r\n\r\n`,
+  bodyBytes: 0,
+  connection: 'kept',
+  unit: 'call',
+  pids: [],
+  warmMs: 0,
+  windowMs,
+})
 
 function startOne(host: Host, egress: readonly number[], admin: readonly number[]): Started {
   const file = path.join(host.home, 'agents.yaml')
@@ -163,31 +188,24 @@ function failed(): never {
   throw new Error('nothing was started')
 }
 
-async function isReady(port: number): Promise<boolean> {
-  try {
-    return (await fetch(`http://${HOST}:${port}/readyz`)).ok
-  } catch {
-    return false
-  }
-}
+const readyOf = (port: number): string => `http://${LOOPBACK}:${port}/readyz`
 
 /** MB of all of them together. */
 function sumOf(running: readonly Started[], what: 'Rss' | 'Pss'): number {
-  return running.reduce((sum, { child }) => {
-    const rollup = readFileSync(`/proc/${child.pid ?? 0}/smaps_rollup`, 'utf8')
+  return running.reduce((sum, { pid }) => {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
     return sum + Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0) / 1024
   }, 0)
 }
 
 function medianOf(rounds: readonly Figures[]): Figures {
-  const median = (key: keyof Figures): number =>
-    rounds.map((round) => round[key]).sort((a, b) => a - b)[Math.floor(rounds.length / 2)] ?? Number.NaN
+  const medianFor = (key: keyof Figures): number => median(rounds.map((round) => round[key]))
   return {
-    readyMs: median('readyMs'),
-    rssMb: median('rssMb'),
-    pssMb: median('pssMb'),
-    idleCpu: median('idleCpu'),
-    rssAfterCallsMb: median('rssAfterCallsMb'),
+    readyMs: medianFor('readyMs'),
+    rssMb: medianFor('rssMb'),
+    pssMb: medianFor('pssMb'),
+    idleCpu: medianFor('idleCpu'),
+    rssAfterCallsMb: medianFor('rssAfterCallsMb'),
   }
 }
 

@@ -10,8 +10,9 @@ import path from 'node:path'
 import { TLS_FLOOR } from '../../host/tls.js'
 import { makeKeyAndCsr } from '../../member/identity/csr.js'
 import { parseJoinToken } from '../../mesh/wire/enrolment.js'
-import { cpuMsOf, exitOf, freePorts, launch, stop, until } from '../calls/mesh.js'
-import { quantile } from '../calls/report.js'
+import { cpuMsOf } from '../proc.js'
+import { exitOf, freePorts, launch, stop, until } from '../processes.js'
+import { quantile } from '../statistics.js'
 
 export interface Enrolments {
   readonly count: number
@@ -45,7 +46,7 @@ export async function measureEnrolments(dist: string, count: number): Promise<En
     const prepared: Prepared[] = []
     for (let index = 0; index < count; index += 1) prepared.push(await prepare(socketPath, index))
     return await enrolAll(prepared, { port, ca: readFileSync(path.join(home, 'ca/root.pem'), 'utf8') }, () =>
-      cpuMsOf([ca]),
+      cpuMsOf([ca.pid]),
     )
   } finally {
     await stop(ca)

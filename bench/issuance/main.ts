@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { quantile } from '../calls/report.js'
+import { quantile } from '../statistics.js'
 import { type Engine, openEngine } from './engine.js'
 import { type Enrolments, measureEnrolments } from './enrolments.js'
 

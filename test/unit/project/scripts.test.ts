@@ -16,6 +16,7 @@ describe('package.json', () => {
     'check',
     'fix',
     'bench',
+    'bench:peers',
     'certs-dev',
     'docs:errors',
     'docs:check',
