@@ -12,6 +12,7 @@ import { partyOf } from '../mesh/svid.js'
 import { openRecorder } from './audit/recorder.js'
 import { shipLedger } from './audit/shipper.js'
 import type { RunningSidecar, SidecarConfig } from './config.js'
+import { holdPorts } from './held-ports.js'
 import { keepPorts, makeLocalSecrets, portsFor } from './local-state.js'
 import { openSidecar, type Sidecar } from './sidecar.js'
 import { type OpenedSidecar, type RunningSidecars, startTogether } from './together.js'
@@ -24,7 +25,8 @@ const LOOK_EVERY_MS = 10
  * @throws MeshError of enrolment, STATE_*, PORT_BUSY, CONFIG_*, DEV_ROOT
  */
 export async function startSidecar(config: SidecarConfig): Promise<RunningSidecar> {
-  const { running, heard } = await openIdentity(config, openShared(config.settings))
+  const noneHeld = (): Promise<void> => Promise.resolve()
+  const { running, heard } = await openIdentity(config, openShared(config.settings), noneHeld)
   await heard
   return running
 }
@@ -34,11 +36,14 @@ export async function startSidecar(config: SidecarConfig): Promise<RunningSideca
  * @param configs at least one; the first one's `settings.logLevel` is that of the process
  * @throws MeshError as `startSidecar`, naming the agent, when none could be started
  */
-export function startSidecars(
+export async function startSidecars(
   configs: readonly [SidecarConfig, ...SidecarConfig[]],
 ): Promise<RunningSidecars> {
   const shared = openShared(configs[0].settings)
-  return startTogether(configs, (config) => openIdentity(config, shared), shared.log)
+  const held = await holdPorts(configs)
+  const openOne = (config: SidecarConfig): Promise<OpenedSidecar> =>
+    openIdentity(config, shared, () => held.release(config))
+  return startTogether(configs, openOne, shared.log)
 }
 
 /** What the identities of a process share. */
@@ -54,22 +59,33 @@ function openShared({ logLevel }: SidecarConfig['settings']): Shared {
   return { clock, log: openLog({ clock, level: logLevel, write }), turn: openTurn(throwAtTop) }
 }
 
-async function openIdentity(config: SidecarConfig, shared: Shared): Promise<OpenedSidecar> {
+/** @param giveBackPorts called before the doors open, and in any case */
+async function openIdentity(
+  config: SidecarConfig,
+  shared: Shared,
+  giveBackPorts: () => Promise<void>,
+): Promise<OpenedSidecar> {
   const { agent, instance } = config
   const log = shared.log.with(instance === null ? { agent } : { agent, instance })
   const lifecycle = openLifecycle()
   try {
-    return await open(config, { ...shared, log, lifecycle })
+    return await open(config, { ...shared, log, lifecycle, giveBackPorts })
   } catch (error) {
+    await giveBackPorts()
     lifecycle.stop()
     await lifecycle.done().catch(() => undefined)
     throw error
   }
 }
 
+interface Opening extends Shared {
+  readonly lifecycle: Lifecycle
+  readonly giveBackPorts: () => Promise<void>
+}
+
 async function open(
   config: SidecarConfig,
-  { clock, log, turn, lifecycle }: Shared & { readonly lifecycle: Lifecycle },
+  { clock, log, turn, lifecycle, giveBackPorts }: Opening,
 ): Promise<OpenedSidecar> {
   const metrics = openMetrics()
   const member = await openMember({ ...memberOptions(config), clock, log, lifecycle })
@@ -85,6 +101,7 @@ async function open(
   const secrets = makeLocalSecrets(dir)
   const { egressPort: egress, ingressPort: ingress, adminPort: admin } = config
   const ports = portsFor(dir, { egress, ingress, admin })
+  await giveBackPorts()
   const sidecar = await openSidecar({
     config,
     id,
