@@ -175,7 +175,10 @@ export class Http1Client implements StreamCore, SenderEvents, BodySink {
     if (this.#websocketKey !== null && status < 300)
       throw malformed('the server answers a WebSocket handshake as a plain request')
     if (!persists || framing === UNTIL_CLOSE) this.#persists = false
-    if (this.#websocketKey !== null) stream.local = 'closed'
+    if (this.#websocketKey !== null) {
+      stream.local = 'closed'
+      stream.isMute = true
+    }
     this.#answer = 'body'
     this.#body.begin(framing)
     const isWhole = this.#body.isWhole

@@ -98,3 +98,29 @@ export class HeadGatherer {
     this.#scanned = held.length
   }
 }
+
+/** One empty line before a request line is not heard: some clients send it behind a body (RFC 9112 §2.2). */
+export class BlankLine {
+  #seen: 'none' | 'cr' | 'line' = 'none'
+
+  /** A head has been read: another empty line may come. */
+  begin(): void {
+    this.#seen = 'none'
+  }
+
+  /**
+   * @returns the position behind what was skipped
+   * @throws StreamError CALL_MALFORMED
+   */
+  skip(bytes: Buffer, from: number): number {
+    let at = from
+    if (this.#seen === 'none' && bytes[at] === CR) {
+      this.#seen = 'cr'
+      at += 1
+    }
+    if (this.#seen !== 'cr' || at === bytes.length) return at
+    if (bytes[at] !== LF) throw malformed('a CR stands alone')
+    this.#seen = 'line'
+    return at + 1
+  }
+}

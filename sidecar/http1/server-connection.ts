@@ -9,15 +9,12 @@ import { BodyWriter } from './body-writer.js'
 import type { ServerEvents, ServerOptions, ServerPhase } from './contract.js'
 import { lost, malformed } from './errors.js'
 import { UNTIL_CLOSE } from './field-reader.js'
-import { HeadGatherer } from './head-gatherer.js'
+import { BlankLine, HeadGatherer } from './head-gatherer.js'
 import { formatResponse, formatTunnelResponse, frameResponse } from './head-writer.js'
 import { InputQueue } from './input-queue.js'
 import { checkRequestLine, type ReadRequest, readRequest } from './request-reader.js'
 import { Sender, type SenderEvents } from './sender.js'
 import { Stream, type StreamCore } from './stream.js'
-
-const CR = 0x0d
-const LF = 0x0a
 
 export class Http1Server implements StreamCore, SenderEvents, BodySink {
   readonly #options: ServerOptions
@@ -32,8 +29,7 @@ export class Http1Server implements StreamCore, SenderEvents, BodySink {
   #stream: Stream | null = null
   /** What is being answered. Null when the answer is one to bytes that were refused. */
   #request: ReadRequest | null = null
-  /** An empty line before a request line (RFC 9112 §2.2): its CR, or both, were seen. */
-  #blank: 'none' | 'cr' | 'line' = 'none'
+  readonly #blank = new BlankLine()
   /** `awaited`: a request for one, not answered yet. What comes is kept. */
   #tunnel: 'none' | 'awaited' | 'open' = 'none'
   #persists = true
@@ -150,30 +146,17 @@ export class Http1Server implements StreamCore, SenderEvents, BodySink {
   }
 
   #readHead(bytes: Buffer, from: number): number {
-    const at = this.#gatherer.isEmpty ? this.#skipBlank(bytes, from) : from
+    const at = this.#gatherer.isEmpty ? this.#blank.skip(bytes, from) : from
     if (at >= bytes.length) return at
     const next = this.#gatherer.take(bytes, at)
     if (next < 0) {
       if (this.#phase === 'idle') this.#enter('head')
       return bytes.length
     }
-    this.#blank = 'none'
+    this.#blank.begin()
     const { limits, protects } = this.#options
     this.#begin(readRequest(this.#gatherer.text, limits.maxFields, protects))
     return next
-  }
-
-  /** One empty line is what some clients send behind a body. */
-  #skipBlank(bytes: Buffer, from: number): number {
-    let at = from
-    if (this.#blank === 'none' && bytes[at] === CR) {
-      this.#blank = 'cr'
-      at += 1
-    }
-    if (this.#blank !== 'cr' || at === bytes.length) return at
-    if (bytes[at] !== LF) throw malformed('a CR stands alone')
-    this.#blank = 'line'
-    return at + 1
   }
 
   #begin(request: ReadRequest): void {

@@ -37,6 +37,8 @@ export class Stream implements HttpStream {
   heldBytes = 0
   /** Over before its time; its user may not know yet. */
   isAbandoned = false
+  /** The tunnel that it asked for was refused: its user may still say what was meant for it. */
+  isMute = false
 
   constructor(core: StreamCore) {
     this.#core = core
@@ -68,19 +70,19 @@ export class Stream implements HttpStream {
 
   write(bytes: Uint8Array): boolean {
     // What is written to a stream that is over goes nowhere: the sink has heard of it.
-    if (this.isAbandoned) return true
+    if (this.isAbandoned || this.isMute) return true
     this.#expect('body')
     return this.#core.sendBody(bytes)
   }
 
   end(bytes: Uint8Array): void {
-    if (this.isAbandoned) return
+    if (this.isAbandoned || this.isMute) return
     this.#expect('body')
     this.#core.sendEnd(bytes, [])
   }
 
   endWithTrailers(fields: RawFields): void {
-    if (this.isAbandoned) return
+    if (this.isAbandoned || this.isMute) return
     this.#expect('body')
     checkTrailers(fields)
     this.#core.sendEnd(NOTHING, fields)
