@@ -13,6 +13,7 @@ import { errorFields, type Log } from '../host/log.js'
 import { TLS_FLOOR } from '../host/tls.js'
 import { MEMBER_ALPN } from '../mesh/wire/enrolment.js'
 import { HELLO_MAX_BYTES, peekClientHello, TLS_HANDSHAKE } from './client-hello.js'
+import { openPassing, placeOf } from './passing.js'
 import { endWithProblem, openPlainDoor } from './plain-door.js'
 import { peekPlainHead } from './plain-head.js'
 
@@ -53,12 +54,6 @@ export interface Door {
 /** From the first byte to the whole ClientHello, or the whole head of a plain request. */
 const HELLO_MS = 5000
 const HANDSHAKE_MS = 10_000
-/** A connection that is not a feed has this long for all it wants, handshake included: an enrolment is one request. */
-const CONNECTION_MS = 60_000
-/** Connections that are not a feed, whoever they are. */
-const PASSING_MAX = 512
-/** Of one address: many members may share a host, but not the whole door. */
-const PASSING_PER_ADDRESS = 128
 const CLOSE_GRACE_MS = 2000
 
 /** @throws MeshError PORT_BUSY | CONFIG_INVALID */
@@ -190,44 +185,6 @@ function sort(
   socket.on('readable', read)
   socket.once('close', gone)
 }
-
-/** The connections that are not a feed: few, few of one address, and none for long. */
-interface Passing {
-  /** False: there are too many. */
-  enter(socket: Socket): boolean
-  /** The connection has become a feed, which has its own bounds. */
-  stay(socket: TLSSocket): void
-}
-
-function openPassing(clock: Clock): Passing {
-  const ends = new Map<string, () => void>()
-  const ofAddress = new Map<string, number>()
-  return {
-    enter(socket) {
-      const { remoteAddress: address = '' } = socket
-      const count = (ofAddress.get(address) ?? 0) + 1
-      if (ends.size >= PASSING_MAX || count > PASSING_PER_ADDRESS) return false
-      const place = placeOf(socket)
-      const timer = clock.after(CONNECTION_MS, () => socket.destroy())
-      const end = (): void => {
-        if (ends.get(place) !== end) return
-        timer.cancel()
-        ends.delete(place)
-        const left = (ofAddress.get(address) ?? 1) - 1
-        if (left === 0) ofAddress.delete(address)
-        else ofAddress.set(address, left)
-      }
-      ofAddress.set(address, count)
-      ends.set(place, end)
-      socket.once('close', end)
-      return true
-    },
-    stay: (socket) => ends.get(placeOf(socket))?.(),
-  }
-}
-
-/** The same for a TLS connection as for the TCP connection below it. */
-const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`
 
 /** One request a connection; its time is bounded as it is accepted. */
 function bound(server: HttpsServer, { log, refused }: DoorOptions): void {

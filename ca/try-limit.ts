@@ -37,11 +37,11 @@ export function openTryLimit({ clock, max, windowMs, capacity, refusal }: TryLim
     return known !== undefined && now - known.since < windowMs ? known : { since: now, tries: 0 }
   }
   const check = (who: string): void => {
-    const { since, tries } = current(sourceOf(who))
+    const { since, tries } = current(networkOf(who))
     if (tries >= max) throw refusal(since + windowMs - clock.monotonic())
   }
   const count = (who: string): void => {
-    const source = sourceOf(who)
+    const source = networkOf(who)
     const { since, tries } = current(source)
     // set again, so that the map stays in the order of the last try
     windows.delete(source)
@@ -55,7 +55,7 @@ export function openTryLimit({ clock, max, windowMs, capacity, refusal }: TryLim
     take(who) {
       check(who)
       count(who)
-      const source = sourceOf(who)
+      const source = networkOf(who)
       const taken = windows.get(source)?.since
       return () => {
         const now = windows.get(source)
@@ -67,7 +67,7 @@ export function openTryLimit({ clock, max, windowMs, capacity, refusal }: TryLim
 }
 
 /** One IPv4 address, or one IPv6 /64: what one host can choose from freely. */
-function sourceOf(address: string): string {
+export function networkOf(address: string): string {
   const plain = plainAddress(address)
   if (!isIPv6(plain)) return plain
   const [head = '', tail = ''] = plain.split('::')
