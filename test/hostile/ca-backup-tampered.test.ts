@@ -2,15 +2,24 @@
 // and nothing is left of it; a restore that is killed leaves no CA behind.
 
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { initCa } from '../../ca/init.js'
-import { isFileName, writeManifest } from '../../ca/recovery/archive.js'
+import { isFileName, readManifest, writeManifest } from '../../ca/recovery/archive.js'
 import { backupCa } from '../../ca/recovery/backup.js'
 import { restoreCa } from '../../ca/recovery/restore.js'
-import { openSealer, openUnsealer, sealFile } from '../../ca/recovery/sealed-file.js'
+import { openSealer, openUnsealer, sealFile, unsealFile } from '../../ca/recovery/sealed-file.js'
 import { systemClock } from '../../host/clock.js'
 import { parseTrustDomain } from '../../mesh/spiffe-id.js'
 import { runTranspiled } from '../support/run-transpiled.js'
@@ -146,6 +155,37 @@ describe('a backup file', () => {
       await expect(restore(into, { file: planted })).rejects.toEqual(code('BACKUP_VERSION'))
       expect(readdirSync(into)).toEqual([])
     }
+  })
+
+  it('is refused when it holds more than its manifest says, though all of that is there', async () => {
+    const longer = path.join(dir, 'longer')
+    const copy = (more: Buffer) =>
+      unsealFile(file, passphrase, async (unsealer) => {
+        const manifest = readManifest(unsealer)
+        await sealFile(longer, passphrase, async (sealer) => {
+          writeManifest(sealer, manifest)
+          for (const { size } of [...manifest.ca, ...manifest.home]) sealer.write(unsealer.read(size))
+          sealer.write(more)
+          await Promise.resolve()
+        })
+      })
+    await copy(Buffer.from('more'))
+    const into = home()
+    await expect(restore(into, { file: longer })).rejects.toEqual(code('BACKUP_DAMAGED'))
+    expect(readdirSync(into)).toEqual([])
+    rmSync(longer)
+    await copy(Buffer.alloc(0))
+    await expect(restore(into, { file: longer })).resolves.toMatchObject({ trustDomain })
+  })
+
+  it('is unpacked for its user alone', async () => {
+    const into = home()
+    await restore(into)
+    const ca = path.join(into, 'ca')
+    expect(statSync(ca).mode & 0o777).toBe(0o700)
+    const files = readdirSync(ca)
+    expect(files).toContain('issuing.key.pem')
+    for (const name of files) expect(statSync(path.join(ca, name)).mode & 0o777, name).toBe(0o600)
   })
 
   it('is never restored over anything, nor over a CA that came meanwhile', async () => {

@@ -11,8 +11,9 @@ import {
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { parseAgentName } from '../../../mesh/spiffe-id.js'
-import { isDevRoot, splitPem } from '../../../mesh/trust-bundle.js'
+import { proveIdentity } from '../../../member/identity/stored-identity.js'
+import { namedId, parseAgentName, parseTrustDomain } from '../../../mesh/spiffe-id.js'
+import { isDevRoot, parseTrustBundle, splitPem } from '../../../mesh/trust-bundle.js'
 import { formatJoinToken } from '../../../mesh/wire/enrolment.js'
 import { type ManualClock, manualClock } from '../../support/manual-clock.js'
 import { codeOf, makeTestHome, type TestHome, until } from '../../support/open-test-member.js'
@@ -165,6 +166,26 @@ describe('enrolment by token', () => {
     ca.behaviour.twist = (answer) => ({ ...answer, chainPem: other })
     expect(await codeOf(open(byToken(ca)))).toBe('WIRE_MALFORMED')
     expect(existsSync(file('svid.pem'))).toBe(false)
+  })
+
+  it('refuses a certificate of its name and key that is for another instance', async () => {
+    await using ca = await startTestAuthority()
+    const name = parseAgentName('planner')
+    const member = await open(byToken(ca))
+    const stored = {
+      keyPem: readFileSync(file('key.pem'), 'utf8'),
+      chainPem: readFileSync(file('svid.pem'), 'utf8'),
+    }
+    const bundle = parseTrustBundle(
+      parseTrustDomain('acme.internal'),
+      readFileSync(file('bundle.pem'), 'utf8'),
+    )
+    const expected = { id: namedId(bundle.trustDomain, 'agent', name), bundle }
+    expect(proveIdentity(stored, { ...expected, instanceId: member.instanceId }).svid.id).toBe(member.id)
+    const other = '00000000-0000-4000-8000-000000000000'
+    expect(() => proveIdentity(stored, { ...expected, instanceId: other })).toThrow(
+      expect.objectContaining({ code: 'WIRE_MALFORMED' }),
+    )
   })
 
   it('needs a way to enrol when there is no identity', async () => {

@@ -5,6 +5,17 @@ import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { checkCrl } from '../../../../ca/certificate/check-crl.js'
 import { type CrlTemplate, reasonCodeOf, signCrl, thisUpdateAt } from '../../../../ca/certificate/crl.js'
+import {
+  bitString,
+  explicit,
+  implicit,
+  integer,
+  octetString,
+  oid,
+  sequence,
+  time,
+} from '../../../../ca/certificate/der-writer.js'
+import { SIGNATURE_ALGORITHM } from '../../../../ca/certificate/template.js'
 import { makeCrl, signRootCrl } from '../../../../ca/crl.js'
 import { readCertificate } from '../../../../mesh/certificate.js'
 import { isMeshError } from '../../../../mesh/errors.js'
@@ -184,6 +195,26 @@ describe('what was just signed', () => {
     const named = (keyId: Buffer) => ({ ...issuing, issuer: { ...issuing.issuer, keyId } })
     await expect(signCrl(backwards, issuing)).rejects.toThrow('the validity of the revocation list')
     await expect(signCrl(meant, named(Buffer.alloc(20)))).rejects.toThrow('the extensions of the revocation')
+  })
+
+  it('fails when it has a further extension, though all that was meant is there', async () => {
+    const { subjectDer, keyId } = issuing.issuer
+    const crlNumber = Buffer.alloc(4)
+    crlNumber.writeUInt32BE(template.number)
+    const known = [
+      sequence(oid('2.5.29.35'), octetString(sequence(implicit(0, keyId ?? Buffer.alloc(0))))),
+      sequence(oid('2.5.29.20'), octetString(integer(crlNumber))),
+    ]
+    const listWith = async (...extensions: Buffer[]): Promise<Buffer> => {
+      const times = [time(template.thisUpdate), time(template.nextUpdate)]
+      const end = explicit(0, sequence(...extensions))
+      const tbs = sequence(integer(1), SIGNATURE_ALGORITHM, subjectDer, ...times, end)
+      return sequence(tbs, SIGNATURE_ALGORITHM, bitString(await issuing.key.sign(tbs)))
+    }
+    expect(await check(await listWith(...known), template)).toBe('passed')
+    // a delta's base, as some verifiers take it: this list would be no whole one
+    const delta = sequence(oid('2.5.29.27'), octetString(integer(1)))
+    expect(await check(await listWith(...known, delta), template)).toBe('ISSUE_CHECK_FAILED')
   })
 
   it('fails when any bit of it is another', async () => {
