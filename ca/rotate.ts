@@ -12,7 +12,7 @@ import { openClosers } from './closers.js'
 import { openHierarchy } from './hierarchy.js'
 import { openKeyFile } from './keys/file-keys.js'
 import { openKeyStore } from './keys/key-store.js'
-import { openMachine } from './rotation/machine.js'
+import { type Audited, openMachine } from './rotation/machine.js'
 import { type SignedByRoot, signByRoot } from './rotation/root-signs.js'
 import { openCaStore } from './store.js'
 
@@ -93,9 +93,18 @@ export async function rotateOffline(options: OfflineOptions): Promise<RotationSh
         return true
       },
     })
-    await audit.act(LOCAL_ADMIN, `ca.rotate.${wanted.kind}`, 'offline')
-    const { toSign } = await machine.begin(wanted.kind, wanted.compromised)
-    if (toSign !== null) await machine.deliver(await signForRotation(options, toSign))
+    const audited: Audited = (phase, act) =>
+      audit.runAnyway(
+        LOCAL_ADMIN,
+        {
+          what: `ca.rotate.${wanted.kind}`,
+          object: wanted.kind,
+          detail: (done) => `${phase(done)}, offline`,
+        },
+        act,
+      )
+    const { toSign } = await machine.begin(wanted, audited)
+    if (toSign !== null) await machine.deliver(await signForRotation(options, toSign), audited)
     await machine.advance()
     return await machine.show()
   } finally {

@@ -10,19 +10,25 @@ import { type LiveHierarchy, rootLabelOf } from '../hierarchy.js'
 import type { KeyStore } from '../keys/key-store.js'
 import type { CaStore, StoredCrl } from '../store/model.js'
 import { checkSigned } from './check-signed.js'
-import { type Authority, type Awaited, labelsOf, type Rotation, type RotationKind } from './model.js'
+import { type Authority, type Awaited, labelsOf, type Rotation } from './model.js'
+
+/**
+ * Runs one transaction of the store with the record of who asked for it in it.
+ * @param phase where the rotation stands after it
+ */
+export type Audited = <T>(phase: (done: T) => string, act: (on: CaStore) => Promise<T>) => Promise<T>
 
 export interface Machine {
   /** The open rotation as it stands. */
   show(): Promise<RotationShown | null>
   /** Opens a rotation or finds the open one, its new issuing key made. @throws MeshError CA_ROTATION_RUNNING */
-  begin(kind: RotationKind, compromised: boolean): Promise<RotationOpen>
+  begin(wanted: Pick<Rotation, 'kind' | 'compromised'>, audited: Audited): Promise<RotationOpen>
   /** Takes what the root signed; nothing happens when it was taken before. @throws MeshError CA_ROTATION_INVALID | CA_ROTATION_NONE */
-  deliver(signed: Signed): Promise<void>
+  deliver(signed: Signed, audited: Audited): Promise<void>
   /** Goes on as far as nobody is waited for; also retires and forgets what is at its end. */
   advance(): Promise<void>
   /** One step, whoever is waited for. @returns who was left behind @throws MeshError CA_ROTATION_NONE */
-  force(): Promise<readonly Awaited[]>
+  force(audited: Audited): Promise<readonly Awaited[]>
 }
 
 export interface MachineOptions {
@@ -51,27 +57,30 @@ export function openMachine(options: MachineOptions): Machine {
       const rotation = await store.rotation()
       return rotation === undefined ? null : show(options, rotation)
     },
-    begin: async (kind, compromised) => {
+    begin: async ({ kind, compromised }, audited) => {
       const id = randomBytes(4).toString('hex')
-      const rotation = await store.beginRotation({ id, kind, compromised, at: now() })
+      const rotation = await audited(
+        ({ phase }: Rotation) => phase,
+        (on) => on.beginRotation({ id, kind, compromised, at: now() }),
+      )
       const toSign = rotation.phase === 'prepare' ? await toSignFor(options, rotation) : null
       // an ordinary one that was told of a theft while it waited
-      if (rotation.compromised && rotation.phase === 'distribute') await promote(options)
+      if (rotation.compromised && rotation.phase === 'distribute') await promote(options, silently(store))
       return { rotation: await show(options, rotation), toSign }
     },
-    deliver: async (signed) => {
+    deliver: async (signed, audited) => {
       const rotation = await open()
       if (rotation.phase !== 'prepare') return
-      await stage(options, rotation, signed)
-      if (rotation.compromised) await promote(options)
+      await stage(options, { rotation, signed, audited })
+      if (rotation.compromised) await promote(options, silently(store))
     },
     advance: () => advance(options),
-    force: async () => {
+    force: async (audited) => {
       const rotation = await open()
       if (rotation.phase === 'prepare')
         throw new MeshError('CA_ROTATION_NONE', 'the root has not signed the new CA yet')
       const { instances } = await waiting(options, rotation)
-      await next(options, rotation)
+      await next(options, rotation, audited)
       return instances
     },
   }
@@ -79,28 +88,50 @@ export function openMachine(options: MachineOptions): Machine {
 
 async function advance(options: MachineOptions): Promise<void> {
   const { store, inForce, now } = options
+  // what a step could not put in force is owed before the next one
+  await inForce(() => Promise.resolve(undefined))
   for (;;) {
     const rotation = await store.rotation()
     if (rotation === undefined || rotation.phase === 'prepare') break
     const { instances, tokensUntil } = await waiting(options, rotation)
     if (instances.length > 0 || tokensUntil > 0) break
-    await next(options, rotation)
+    await next(options, rotation, silently(store))
   }
   await inForce(() => store.retireIssuers(now()))
   await forget(options)
 }
 
-async function next(options: MachineOptions, { phase }: Rotation): Promise<void> {
-  if (phase === 'distribute') await promote(options)
-  else await options.inForce(() => options.store.finishRotation())
+/** What the CA does by itself, when nobody is waited for any more, or as a part of what was recorded. */
+const silently =
+  (store: CaStore): Audited =>
+  (_phase, act) =>
+    act(store)
+
+async function next(options: MachineOptions, { phase }: Rotation, audited: Audited): Promise<void> {
+  if (phase === 'distribute') await promote(options, audited)
+  else
+    await options.inForce(() =>
+      audited(
+        () => 'ended',
+        (on) => on.finishRotation(),
+      ),
+    )
 }
 
-async function promote(options: MachineOptions): Promise<void> {
-  await options.inForce(() => options.store.promoteAuthorities(options.now()))
+async function promote({ inForce, now }: MachineOptions, audited: Audited): Promise<void> {
+  await inForce(() =>
+    audited(
+      () => 'renew',
+      (on) => on.promoteAuthorities(now()),
+    ),
+  )
 }
 
-async function stage(options: MachineOptions, rotation: Rotation, signed: Signed): Promise<void> {
-  const { store, hierarchy, keys, now, keepCrl, inForce } = options
+async function stage(
+  options: MachineOptions,
+  { rotation, signed, audited }: { rotation: Rotation; signed: Signed; audited: Audited },
+): Promise<void> {
+  const { hierarchy, keys, now, keepCrl, inForce } = options
   const { spkiDer: issuingSpki } = await keys.open(labelsOf(rotation).issuing)
   const authorities = checkSigned(signed, {
     rotation,
@@ -110,7 +141,12 @@ async function stage(options: MachineOptions, rotation: Rotation, signed: Signed
     now: now(),
   })
   for (const crl of signed.crls) await keepCrl({ ...crl, der: Buffer.from(crl.der, 'base64') })
-  await inForce(() => store.stageAuthorities(authorities, now()))
+  await inForce(() =>
+    audited(
+      () => 'distribute',
+      (on) => on.stageAuthorities(authorities, now()),
+    ),
+  )
 }
 
 /** The new issuing key is made under a label that the rotation has had since it began: however often this is asked, there is one. */

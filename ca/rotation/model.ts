@@ -90,6 +90,8 @@ export interface RotationStore {
   promoteAuthorities(at: number): Promise<Position | undefined>
   /** `renew` -> no rotation; of a root, everything below the old one is retired. @returns undefined when it was done before */
   finishRotation(): Promise<Position | undefined>
+  /** The members were told of a step before it was in force: they are to be told again, and nobody has acknowledged it. */
+  announceAgain(): Promise<Position>
   /** The instance stands at the epoch that the rotation awaits. */
   acknowledgeRotation(instanceId: string): Promise<void>
   /** Instances that have not acknowledged, and can still come back. */

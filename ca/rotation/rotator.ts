@@ -4,8 +4,6 @@
 
 import { type Clock, openWake } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
-import { isMeshError } from '../../mesh/errors.js'
-import type { Position } from '../../mesh/wire/feed.js'
 import type { RotationOpen, RotationShown, Signed } from '../../mesh/wire/rotation.js'
 import type { Acknowledgements } from '../acknowledgements.js'
 import type { Actor } from '../actor.js'
@@ -16,7 +14,7 @@ import type { KeyStore } from '../keys/key-store.js'
 import type { CaStore } from '../store/model.js'
 import { type CaWorld, still } from '../world.js'
 import { warnOfEnds } from './ends.js'
-import { type Machine, openMachine } from './machine.js'
+import { type Audited, type Machine, type MachineOptions, openMachine } from './machine.js'
 import type { RotationKind } from './model.js'
 
 export interface Rotator {
@@ -58,7 +56,7 @@ export function openRotator(options: RotatorOptions): Rotator {
     keys,
     now,
     keepCrl: (crl) => options.crls.take(crl),
-    inForce: (step) => inForce(options, step),
+    inForce: openInForce(options),
   })
   const wake = openWake(clock)
   /** Also when it comes in the middle of a look. */
@@ -67,34 +65,36 @@ export function openRotator(options: RotatorOptions): Rotator {
   acknowledgements.onAcknowledge((instanceId, epoch) => {
     void noteAcknowledgement(options, instanceId, epoch)
   })
-  const acted = async <T>(actor: Actor, what: string, act: () => Promise<T>): Promise<T> => {
+  /** A rotation mends a theft: an audit that cannot be written does not stop it. */
+  const acted = async <T>(
+    actor: Actor,
+    { what, kind }: { what: string; kind: string },
+    act: (audited: Audited) => Promise<T>,
+  ): Promise<T> => {
+    const audited: Audited = (phase, step) =>
+      audit.runAnyway(actor, { what, object: kind, detail: phase }, step)
     try {
-      const done = await act()
-      const shown = await machine.show()
-      await audit.act(actor, what, shown === null ? 'ended' : `${shown.kind} ${shown.phase}`)
-      return done
-    } catch (error) {
-      if (isMeshError(error)) await audit.refused(actor, what, '-', error.code)
-      throw error
+      return await audit.guard(actor, { what, object: kind }, () => act(audited))
     } finally {
       asked += 1
       wake.call()
     }
   }
+  const openKind = async (): Promise<string> => (await store.rotation())?.kind ?? '-'
   return {
     show: () => machine.show(),
     begin: (actor, kind, compromised) =>
-      acted(actor, `ca.rotate.${kind}${compromised ? '.compromised' : ''}`, () =>
-        machine.begin(kind, compromised),
+      acted(actor, { what: `ca.rotate.${kind}${compromised ? '.compromised' : ''}`, kind }, (audited) =>
+        machine.begin({ kind, compromised }, audited),
       ),
-    deliver: (actor, signed) =>
-      acted(actor, 'ca.rotate.deliver', async () => {
-        await machine.deliver(signed)
+    deliver: async (actor, signed) =>
+      acted(actor, { what: 'ca.rotate.deliver', kind: await openKind() }, async (audited) => {
+        await machine.deliver(signed, audited)
         return machine.show()
       }),
-    force: (actor) =>
-      acted(actor, 'ca.rotate.force', async () => {
-        const left = await machine.force()
+    force: async (actor) =>
+      acted(actor, { what: 'ca.rotate.force', kind: await openKind() }, async (audited) => {
+        const left = await machine.force(audited)
         for (const { id, instanceId } of left) log.warn('ca.rotation_forced', { id, instanceId })
         return machine.show()
       }),
@@ -134,17 +134,29 @@ async function look(
   }
 }
 
-function inForce(
-  { world, hierarchy, followAtDoor }: RotatorOptions,
-  step: () => Promise<Position | undefined>,
-): Promise<boolean> {
-  return world.advance(async () => {
-    const position = await step()
-    if (position === undefined) return { value: false, move: undefined }
-    await hierarchy.reload()
-    await followAtDoor()
-    return { value: true, move: { ...still(position), bundlesChanged: true } }
-  })
+/**
+ * Puts steps in force. What was committed and could not be (the disk, a key that did not open) is owed, and tried again with the next
+ * step or look; the members, who may have been told of the step and shown the old CAs, are then told anew.
+ */
+export function openInForce({
+  store,
+  world,
+  hierarchy,
+  followAtDoor,
+}: Pick<RotatorOptions, 'store' | 'world' | 'hierarchy' | 'followAtDoor'>): MachineOptions['inForce'] {
+  let isOwed = false
+  return (step) =>
+    world.advance(async () => {
+      const taken = await step()
+      if (taken === undefined && !isOwed) return { value: false, move: undefined }
+      const wasOwed = isOwed
+      isOwed = true
+      await hierarchy.reload()
+      await followAtDoor()
+      const position = wasOwed || taken === undefined ? await store.announceAgain() : taken
+      isOwed = false
+      return { value: taken !== undefined, move: { ...still(position), bundlesChanged: true } }
+    })
 }
 
 /** Kept, so that a CA that is started again does not wait for who has acknowledged already. */

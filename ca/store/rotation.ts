@@ -33,6 +33,7 @@ export function storeRotation(db: Sqlite): RotationStore {
     stageAuthorities: (given, at) => transact(db, () => stage(db, given, at)),
     promoteAuthorities: (at) => transact(db, () => promote(db, at)),
     finishRotation: () => transact(db, () => finish(db)),
+    announceAgain: () => transact(db, () => announceAgain(db)),
     acknowledgeRotation: (instanceId) =>
       transact(
         db,
@@ -156,6 +157,13 @@ function promote(db: Sqlite, at: number): Position | undefined {
   db.prepare(`UPDATE authorities SET state = 'current' WHERE state = 'next'`).run()
   db.prepare(`UPDATE rotation SET phase = 'renew', phase_at = ?`).run(at)
   return advanceEpoch(db)
+}
+
+function announceAgain(db: Sqlite): Position {
+  const position = advanceEpoch(db)
+  db.prepare(`UPDATE rotation SET epoch = ? WHERE phase = 'distribute'`).run(position.epoch)
+  db.prepare('DELETE FROM rotation_acks').run()
+  return position
 }
 
 function finish(db: Sqlite): Position | undefined {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { KeyStore } from '../../../../ca/keys/key-store.js'
 import { type MachineOptions, openMachine } from '../../../../ca/rotation/machine.js'
 import type { Authority } from '../../../../ca/rotation/model.js'
+import type { CaStore } from '../../../../ca/store/model.js'
 
 const authority = (label: Authority['label'], state: Authority['state'], revokedAt: number | null) => ({
   fingerprint: label,
@@ -43,7 +44,7 @@ function closedRoot(rotation: object | undefined) {
     now: () => 5,
     inForce: async (step: () => Promise<unknown>) => (await step()) !== undefined,
   } as unknown as MachineOptions)
-  return { machine, destroyed, forgotten }
+  return { machine, destroyed, forgotten, store: store as unknown as CaStore }
 }
 
 describe('a key that cannot be destroyed', () => {
@@ -55,7 +56,35 @@ describe('a key that cannot be destroyed', () => {
   })
 
   it('stops no step of a rotation', async () => {
-    const { machine } = closedRoot({ kind: 'issuing', phase: 'distribute', compromised: true, phaseAt: 1 })
-    await expect(machine.force()).resolves.toEqual([])
+    const { machine, store } = closedRoot({
+      kind: 'issuing',
+      phase: 'distribute',
+      compromised: true,
+      phaseAt: 1,
+    })
+    await expect(machine.force((_phase, act) => act(store))).resolves.toEqual([])
   })
+})
+
+it('a step that somebody asked for is taken in the transaction of its record, and in no other', async () => {
+  const { machine, store } = closedRoot({
+    kind: 'issuing',
+    phase: 'distribute',
+    compromised: false,
+    phaseAt: 1,
+  })
+  const taken: string[] = []
+  const recording = {
+    promoteAuthorities: () => {
+      taken.push('promote')
+      return Promise.resolve({ generation: 'g', epoch: 2 })
+    },
+  } as unknown as CaStore
+  Object.assign(store, { promoteAuthorities: () => Promise.reject(new Error('without its record')) })
+  await machine.force(async (phase, act) => {
+    const done = await act(recording)
+    taken.push(phase(done))
+    return done
+  })
+  expect(taken).toEqual(['promote', 'renew'])
 })
