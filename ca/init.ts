@@ -102,7 +102,8 @@ async function makeKeysAndCertificates(
 /** Nothing is left on a token either; what went wrong first is what is told. */
 async function destroyAll(keys: KeyStore): Promise<void> {
   try {
-    for (const label of await keys.list()) await keys.destroy(label)
+    for (const usage of ['root', 'issuing'] as const)
+      for (const label of await keys.list(usage)) await keys.destroy(label)
   } catch {
     // the token that failed is asked in vain
   }

@@ -241,7 +241,7 @@ function runInBackground(rotator: Rotator, closers: Closers): void {
 async function rootKeyHere({ keys, hierarchy }: State): Promise<boolean | null> {
   const label = rootLabelOf(hierarchy)
   try {
-    return (await keys.list()).includes(label)
+    return (await keys.list('root')).includes(label)
   } catch {
     return null
   }

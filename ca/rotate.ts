@@ -9,8 +9,9 @@ import type { Rotate, RotationShown, Signed, ToSign } from '../mesh/wire/rotatio
 import { LOCAL_ADMIN } from './actor.js'
 import { openCaAudit } from './audit.js'
 import { openClosers } from './closers.js'
-import { openHierarchy } from './hierarchy.js'
+import { openHierarchy, rootLabelOf } from './hierarchy.js'
 import { openKeyFile } from './keys/file-keys.js'
+import { readKeyChoice } from './keys/key-choice.js'
 import { openKeyStore } from './keys/key-store.js'
 import { type Audited, openMachine } from './rotation/machine.js'
 import { type SignedByRoot, signByRoot } from './rotation/root-signs.js'
@@ -38,6 +39,29 @@ export async function signForRotation(options: RootOptions, asked: ToSign): Prom
     const openRoot = () =>
       rootKeyFile === null ? keys.open(asked.rootKeyLabel) : openKeyFile(rootKeyFile, rootPassphrase)
     return wireOf(await signByRoot({ asked, openRoot, keys, now: clock.now() }))
+  } finally {
+    await keys.close()
+  }
+}
+
+/**
+ * Destroys the keys of former roots on their token, which a serving CA cannot: it does not have the PIN. Nothing happens where the
+ * roots' keys are files.
+ * @param current the label of the root that is
+ * @returns how many were destroyed
+ * @throws MeshError PASSPHRASE_MISSING | PKCS11_*
+ */
+export async function destroyFormerRoots(
+  { home, dev, rootPassphrase }: Pick<RootOptions, 'home' | 'dev' | 'rootPassphrase'>,
+  current: string,
+): Promise<number> {
+  const dir = path.join(home, 'ca')
+  if ((readKeyChoice(dir)?.rootToken ?? null) === null) return 0
+  const keys = await openKeyStore({ dir, secrets: { root: rootPassphrase, issuing: null }, dev })
+  try {
+    const former = (await keys.list('root')).filter((label) => label !== current)
+    for (const label of former) await keys.destroy(label)
+    return former.length
   } finally {
     await keys.close()
   }
@@ -106,7 +130,9 @@ export async function rotateOffline(options: OfflineOptions): Promise<RotationSh
     const { toSign } = await machine.begin(wanted, audited)
     if (toSign !== null) await machine.deliver(await signForRotation(options, toSign), audited)
     await machine.advance()
-    return await machine.show()
+    const left = await machine.show()
+    if (left === null) await destroyFormerRoots(options, rootLabelOf(hierarchy))
+    return left
   } finally {
     await closers.close()
   }

@@ -26,11 +26,13 @@ export function openFileKeys({ dir, secrets, dev }: KeyPlace): KeyStore {
       rmSync(fileOf(dir, label), { force: true })
       return Promise.resolve()
     },
-    list: () =>
+    reaches: () => true,
+    list: (usage) =>
       Promise.resolve(
         readdirSync(dir)
           .sort()
-          .flatMap((name) => (FILE.exec(name)?.[1] as KeyLabel | undefined) ?? []),
+          .flatMap((name) => (FILE.exec(name)?.[1] as KeyLabel | undefined) ?? [])
+          .filter((label) => label.startsWith(usage)),
       ),
     close: () => Promise.resolve(),
   }

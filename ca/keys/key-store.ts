@@ -10,6 +10,9 @@ import { openToken } from './pkcs11-token.js'
 /** The first keys of a home have the bare names; what a rotation makes carries something of its certificate, e.g. `issuing-4f21…`. */
 export type KeyLabel = 'root' | 'issuing' | `root-${string}` | `issuing-${string}`
 
+/** Each may have a token of its own. */
+export type KeyUsage = 'root' | 'issuing'
+
 /** What opens keys: a passphrase of files, or the PIN of a token. Null: not given, the key stays closed. */
 export interface KeySecrets {
   readonly root: string | null
@@ -27,10 +30,12 @@ export interface KeyStore {
    *   STATE_PERMISSIONS | PKCS11_*
    */
   open(label: KeyLabel): Promise<SigningKey>
-  /** Removes the key for good; one that is not there is no error. */
+  /** Removes the key for good; one that is not there is no error. @throws MeshError PASSPHRASE_MISSING | PKCS11_* */
   destroy(label: KeyLabel): Promise<void>
-  /** The keys that are here, opened or not. */
-  list(): Promise<KeyLabel[]>
+  /** False when the key lies on a token whose PIN was not given: it can be neither looked for nor destroyed. */
+  reaches(label: KeyLabel): boolean
+  /** The keys of roots, or of issuing CAs, that are here, opened or not. @throws MeshError PASSPHRASE_MISSING | PKCS11_* */
+  list(usage: KeyUsage): Promise<KeyLabel[]>
   /** Ends sessions with a token; the keys cannot be used afterwards. Idempotent. */
   close(): Promise<void>
 }
@@ -62,10 +67,9 @@ export async function openKeyStore(place: KeyPlace): Promise<KeyStore> {
     create: (label) => storeOf(label).create(label),
     open: (label) => storeOf(label).open(label),
     destroy: (label) => storeOf(label).destroy(label),
-    list: async () => [
-      ...(await root.list()).filter(isRoot),
-      ...(await issuing.list()).filter((label) => !isRoot(label)),
-    ],
+    reaches: (label) =>
+      isRoot(label) ? rootToken === null || secrets.root !== null : secrets.issuing !== null,
+    list: (usage) => storeOf(usage).list(usage),
     close: async () => {
       await root.close()
       await issuing.close()

@@ -24,9 +24,10 @@ export function openTokenKeys(token: Token, prefix: string): KeyStore {
     },
     open: async (label) => required(await open(label), nameOf(label)),
     destroy: (label) => token.destroyKey(nameOf(label)),
-    list: async () =>
+    reaches: () => true,
+    list: async (usage) =>
       (await token.labels())
-        .filter((name) => name.startsWith(`${prefix}-`))
+        .filter((name) => name.startsWith(`${prefix}-${usage}`))
         .map((name) => name.slice(prefix.length + 1) as KeyLabel)
         .sort(),
     close: () => token.close(),

@@ -152,7 +152,7 @@ async function stage(
 /** The new issuing key is made under a label that the rotation has had since it began: however often this is asked, there is one. */
 async function toSignFor({ keys, hierarchy, now }: MachineOptions, rotation: Rotation): Promise<ToSign> {
   const labels = labelsOf(rotation)
-  const isThere = (await keys.list()).includes(labels.issuing)
+  const isThere = (await keys.list('issuing')).includes(labels.issuing)
   const { spkiDer } = await (isThere ? keys.open(labels.issuing) : keys.create(labels.issuing))
   const { root } = hierarchy.current()
   const withdrawn = hierarchy.revokedCas.map(({ serial, revokedAt }) => ({ serial, revokedAt }))
@@ -206,19 +206,22 @@ async function show(options: MachineOptions, rotation: Rotation): Promise<Rotati
   const { phase, phaseAt } = (await options.store.rotation()) ?? rotation
   const { instances, tokensUntil } = await waiting(options, { ...rotation, phase, phaseAt })
   const waitsFor = instances.map(({ id, instanceId, until }) => ({ id, instanceId, until }))
-  return { kind, compromised, phase, startedAt, since: phaseAt, waitsFor, tokensUntil }
+  // a new issuing CA is no obstacle to them: they know its root
+  const leavesBehind = kind === 'root' ? await options.store.suspendedHolders(options.now()) : []
+  return { kind, compromised, phase, startedAt, since: phaseAt, waitsFor, tokensUntil, leavesBehind }
 }
 
 /**
  * Destroys the keys of CAs that are retired or withdrawn; what is not there is no error, so that it may be done again. One that cannot
- * be destroyed (a root's on a token, whose PIN a serving CA does not have) keeps no other, and is tried again.
+ * be destroyed keeps no other, and is tried again. A root's on a token, whose PIN a serving CA does not have, is left to the
+ * command that rotated (rotate.ts).
  */
 async function forget({ store, keys }: MachineOptions): Promise<void> {
   const failures: unknown[] = []
   for (const { state, revokedAt, label, fingerprint } of await store.authorities()) {
     if (state !== 'retired' && revokedAt === null) continue
     try {
-      await keys.destroy(label)
+      if (keys.reaches(label)) await keys.destroy(label)
       if (state === 'retired') await store.forgetAuthority(fingerprint)
     } catch (error) {
       failures.push(error)

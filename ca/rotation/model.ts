@@ -98,6 +98,8 @@ export interface RotationStore {
   awaitedToAcknowledge(now: number): Promise<Awaited[]>
   /** Instances that may still use a leaf of a CA that signs no more. */
   awaitedToRenew(now: number): Promise<Awaited[]>
+  /** Suspended members that hold what they could renew by after a resume: they are told nothing meanwhile. */
+  suspendedHolders(now: number): Promise<SpiffeId[]>
   /** Outstanding join tokens minted before that instant: until when the last of them is good; 0 when there is none. */
   tokensOutstanding(mintedBefore: number, now: number): Promise<number>
   /** Retires issuing CAs that sign no more and of which nothing is alive. @returns undefined when there is none */

@@ -1,8 +1,20 @@
 // Rotation of the CA's own keys, on its admin wire (the Unix socket only): what is open, what the root must sign, what it signed. The
 // root's key is used by the command that talks here, never by the serving CA.
 
-import { flag, integer, lines, listOf, nullable, oneOf, type Read, record, text, word } from '../parse.js'
-import { parseTrustDomain } from '../spiffe-id.js'
+import {
+  flag,
+  integer,
+  lines,
+  listOf,
+  nullable,
+  oneOf,
+  type Read,
+  record,
+  text,
+  withDefault,
+  word,
+} from '../parse.js'
+import { parseSpiffeId, parseTrustDomain } from '../spiffe-id.js'
 
 const rotationKind = oneOf('issuing', 'root')
 
@@ -20,6 +32,8 @@ export const READ_ROTATION = record({
   waitsFor: listOf(awaited, 100_000),
   /** Join tokens that know only the old root are good until then; 0: there is none. */
   tokensUntil: integer(0),
+  /** Suspended: they cannot be told of a new root, and need a token when they are resumed. */
+  leavesBehind: withDefault(listOf(word(parseSpiffeId), 100_000), []),
 })
 export type RotationShown = Read<typeof READ_ROTATION>
 

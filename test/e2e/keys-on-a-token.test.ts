@@ -26,7 +26,7 @@ describe.skipIf(why !== undefined)(why ?? 'a CA with its keys on a token', () =>
   }
 
   beforeAll(() => {
-    tokens = makeSoftTokens('troth ca')
+    tokens = makeSoftTokens('troth ca', 'troth roots')
     home = openCliHome(tokens.env)
   })
   afterAll(async () => {
@@ -80,6 +80,31 @@ describe.skipIf(why !== undefined)(why ?? 'a CA with its keys on a token', () =>
     const backup = ['--passphrase-file', file('backup-passphrase', 'backup words')]
     const made = await home.ok('ca', 'backup', path.join(home.dir, 'x.backup'), '--json', ...backup)
     expect(JSON.parse(made)).toMatchObject({ keys: ['root.key.pem'], onToken: true })
+    ca.kill('SIGTERM')
+    await ca.ended
+  })
+
+  it('replaces issuing CA and root, each on a token of its own, and leaves no old key of a root', async () => {
+    const pin = ['--passphrase-file', file('pin', PIN)]
+    const root = ['--root-passphrase-file', file('root-pin', PIN)]
+    const at = ['--home', path.join(home.dir, 'two')]
+    await home.ok(
+      ...[...at, 'init', '--trust-domain', 'acme.internal', '--pkcs11-module', SOFTHSM],
+      ...['--pkcs11-token', 'troth ca', '--pkcs11-root-token', 'troth roots', ...pin, ...root],
+    )
+    const ca = home.start(...at, 'ca', 'serve', '--ca-port', '0', ...pin)
+    await ca.says(/CA ready/)
+    const rootFile = path.join(home.dir, 'two/ca/root.pem')
+    const before = readFileSync(rootFile, 'utf8')
+    expect(await home.ok(...at, 'ca', 'rotate', 'issuing', ...root)).toContain('the issuing CA is replaced')
+    expect(readFileSync(rootFile, 'utf8')).toBe(before)
+    const said = await home.troth(...at, 'ca', 'rotate', 'root', ...root)
+    expect(said.stdout).toContain('the root CA is replaced')
+    expect(said.stderr).toContain('the key of the old root is destroyed on its token')
+    expect(readFileSync(rootFile, 'utf8')).not.toBe(before)
+    // the new root's key is there: it signs the next
+    expect(await home.ok(...at, 'ca', 'rotate', 'issuing', ...root)).toContain('the issuing CA is replaced')
+    expect(ca.output()).not.toContain('ca.rotation_failed')
     ca.kill('SIGTERM')
     await ca.ended
   })

@@ -69,18 +69,30 @@ async function rotate(session: Session, kind: Kind, options: Options): Promise<v
     return
   }
   const { rotation, toSign } = await admin.rotate({ kind, compromised })
+  let root: Root | undefined
   if (toSign === null)
     out.say(`going on with the rotation of the ${kind} CA, begun ${formatInstant(rotation.startedAt)}`)
   else {
     const { signForRotation } = await import('../../../ca/rotate.js')
-    await admin.deliverSigned(await signForRotation(await rootOf(session, options), toSign))
+    root = await rootOf(session, options)
+    await admin.deliverSigned(await signForRotation(root, toSign))
   }
   const letGo = stayAlive()
   try {
     await watch(session, admin, kind, options)
+    if (kind === 'root' && root !== undefined) await destroyFormer(session, admin, root)
   } finally {
     letGo()
   }
+}
+
+/** On a token only, where the serving CA cannot; after an interrupted command the next rotation of the root does it. */
+async function destroyFormer({ out, json }: Session, admin: AdminClient, root: Root): Promise<void> {
+  const { rotation, rootKeyLabel } = await admin.status()
+  if (rotation !== null) return
+  const { destroyFormerRoots } = await import('../../../ca/rotate.js')
+  const destroyed = await destroyFormerRoots(root, rootKeyLabel)
+  if (destroyed > 0 && !json) out.say('the key of the old root is destroyed on its token')
 }
 
 interface Root {
@@ -187,7 +199,7 @@ const PHASES: Readonly<Record<RotationShown['phase'], string>> = {
 }
 
 /** The phase, and who is waited for. */
-export function sayingOf({ phase, waitsFor, tokensUntil }: RotationShown): string[] {
+export function sayingOf({ phase, waitsFor, tokensUntil, leavesBehind }: RotationShown): string[] {
   return [
     `${phase}: ${PHASES[phase]}`,
     ...waitsFor.map(
@@ -197,5 +209,8 @@ export function sayingOf({ phase, waitsFor, tokensUntil }: RotationShown): strin
     ...(tokensUntil > 0
       ? [`  waits for join tokens of the old root until ${formatInstant(tokensUntil)}`]
       : []),
+    ...leavesBehind.map(
+      (id) => `  leaves behind ${id}, which is suspended: it needs a token when it is resumed`,
+    ),
   ]
 }

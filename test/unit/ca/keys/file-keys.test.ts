@@ -35,10 +35,12 @@ it('lists and destroys by label', async () => {
   const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   await keys.create('root')
   await keys.create('issuing-4f21')
-  expect(await keys.list()).toEqual(['issuing-4f21', 'root'])
+  expect(await keys.list('root')).toEqual(['root'])
+  expect(await keys.list('issuing')).toEqual(['issuing-4f21'])
   await keys.destroy('issuing-4f21')
   await keys.destroy('issuing-4f21')
-  expect(await keys.list()).toEqual(['root'])
+  expect(await keys.list('issuing')).toEqual([])
+  expect(await keys.list('root')).toEqual(['root'])
 })
 
 it('opens with openssl and with Node', async () => {

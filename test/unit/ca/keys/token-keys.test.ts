@@ -105,8 +105,8 @@ describe.skipIf(why !== undefined)(why ?? 'keys on a token', () => {
     await expect(other.open('issuing')).rejects.toMatchObject({ code: 'CA_KEY_MISSING' })
     expect((await other.create('issuing')).spkiDer).not.toEqual(first.spkiDer)
     await other.destroy('issuing')
-    expect(await other.list()).toEqual([])
-    expect(await one.list()).toEqual(['issuing', 'issuing-4f21'])
+    expect(await other.list('issuing')).toEqual([])
+    expect(await one.list('issuing')).toEqual(['issuing', 'issuing-4f21'])
     await expect(one.create('issuing')).rejects.toMatchObject({ code: 'CA_KEY_EXISTS' })
   })
 

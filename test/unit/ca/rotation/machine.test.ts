@@ -12,8 +12,8 @@ const authority = (label: Authority['label'], state: Authority['state'], revoked
   revokedAt,
 })
 
-/** A CA whose root's key is on a token that the serving CA has no PIN of. */
-function closedRoot(rotation: object | undefined) {
+/** A CA whose root's key cannot be destroyed; `reached`: false when it is on a token that the serving CA has no PIN of. */
+function closedRoot(rotation: object | undefined, reached = true) {
   const destroyed: string[] = []
   const forgotten: string[] = []
   const authorities = [
@@ -23,6 +23,7 @@ function closedRoot(rotation: object | undefined) {
     authority('issuing-bb', 'current', null),
   ]
   const keys = {
+    reaches: (label: string) => reached || label !== 'root',
     destroy: (label: string) => {
       if (label === 'root') return Promise.reject(new Error('the PIN was not given'))
       destroyed.push(label)
@@ -53,6 +54,13 @@ describe('a key that cannot be destroyed', () => {
     await expect(machine.advance()).rejects.toThrow('PIN')
     expect(destroyed).toEqual(['issuing', 'issuing-aa'])
     expect(forgotten).toEqual(['issuing'])
+  })
+
+  it('is left alone, and no error, where it is on a token that is closed to this process', async () => {
+    const { machine, destroyed, forgotten } = closedRoot(undefined, false)
+    await machine.advance()
+    expect(destroyed).toEqual(['issuing', 'issuing-aa'])
+    expect(forgotten).toEqual(['root', 'issuing'])
   })
 
   it('stops no step of a rotation', async () => {
