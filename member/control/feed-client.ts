@@ -1,9 +1,9 @@
 // The member's end of the CA's feed: keeps one connection, applies what it says to the world, and acknowledges only when the world is
-// replaced and the connections it condemns are destroyed. After a rotation the next connection is up before the last one ends.
+// replaced and written down, and the connections it condemns are destroyed. After a rotation the next connection is up before the last one ends.
 
 import { type Clock, openWake } from '../../host/clock.js'
 import { errorFields, type Log } from '../../host/log.js'
-import { isMeshError, MeshError } from '../../mesh/errors.js'
+import { isMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import type { FromCa, FromMember, Position, View } from '../../mesh/wire/feed.js'
 import { openBackoff } from '../backoff.js'
 import type { CaTls } from '../identity/ca-client.js'
@@ -19,6 +19,8 @@ export interface Feed {
   withdraw(): Promise<void>
   /** The CA has spoken on this connection, and has not been silent too long since. */
   readonly connected: boolean
+  /** Why the CA and this member will not come together by waiting; none while they are, or may be again by themselves. For a health door. */
+  readonly troubles: readonly MeshErrorCode[]
 }
 
 export interface FeedOptions {
@@ -49,18 +51,12 @@ export function openFeed(options: FeedOptions): RunningFeed {
   const { credentials, clock, log } = options
   const backoff = openBackoff({ firstMs: RETRY_FIRST_MS, capMs: RETRY_CAP_MS })
   let live: Live | undefined
-  let endpoint: { readonly host: string | null; readonly port: number } | undefined
+  const failures = openFailures(log)
   const retry = openWake(clock)
   let wake = (): void => undefined
   credentials.onRotate(() => wake())
 
-  /** Every connection on which something may have been announced: at a rotation there are two. */
-  const open = new Set<FeedConnection>()
-  const announce = (connection: FeedConnection): void => {
-    open.add(connection)
-    void connection.ended.then(() => open.delete(connection))
-    if (endpoint !== undefined) connection.send({ type: 'advertise', ...endpoint })
-  }
+  const announced = openAnnounced()
   const untilNeeded = (signal: AbortSignal): Promise<void> =>
     new Promise((resolve) => {
       if (signal.aborted || live?.identity !== credentials.current()) {
@@ -73,6 +69,7 @@ export function openFeed(options: FeedOptions): RunningFeed {
   const swapIn = (next: Live): void => {
     live?.connection.close()
     live = next
+    failures.over()
     backoff.reset()
     log.info('feed.connected', { serial: next.identity.svid.serial })
     void next.connection.ended.then((reason) => {
@@ -86,7 +83,7 @@ export function openFeed(options: FeedOptions): RunningFeed {
   const failed = (error: unknown, signal: AbortSignal): Promise<void> => {
     if (signal.aborted) return Promise.resolve()
     const retryInMs = backoff.next()
-    log.warn('feed.failed', { ...errorFields(error), retryInMs })
+    failures.tell(error, retryInMs)
     if (isWithdrawal(error)) options.world.denySelf()
     // a new identity is tried at once
     wake = () => retry.call()
@@ -97,18 +94,15 @@ export function openFeed(options: FeedOptions): RunningFeed {
     get connected() {
       return live !== undefined
     },
-    advertise(announced) {
-      endpoint = announced
-      for (const connection of open) connection.send({ type: 'advertise', ...announced })
+    get troubles() {
+      return failures.troubles()
     },
-    async withdraw() {
-      endpoint = undefined
-      await Promise.all([...open].map((connection) => connection.flush({ type: 'withdraw' })))
-    },
+    advertise: announced.set,
+    withdraw: announced.withdraw,
     async run(signal) {
       while (!signal.aborted) {
         try {
-          swapIn(await connect({ ...options, announce }, signal))
+          swapIn(await connect({ ...options, announce: announced.on }, signal))
           await untilNeeded(signal)
         } catch (error) {
           await failed(error, signal)
@@ -119,6 +113,55 @@ export function openFeed(options: FeedOptions): RunningFeed {
       last?.connection.close()
       await last?.connection.ended
     },
+  }
+}
+
+type Endpoint = Parameters<Feed['advertise']>[0]
+
+/** Where the ingress is, on every connection that is up: at a rotation there are two. */
+function openAnnounced(): {
+  readonly on: (connection: FeedConnection) => void
+  readonly set: (endpoint: Endpoint) => void
+  readonly withdraw: () => Promise<void>
+} {
+  let endpoint: Endpoint | undefined
+  const open = new Set<FeedConnection>()
+  return {
+    on(connection) {
+      open.add(connection)
+      void connection.ended.then(() => open.delete(connection))
+      if (endpoint !== undefined) connection.send({ type: 'advertise', ...endpoint })
+    },
+    set(announced) {
+      endpoint = announced
+      for (const connection of open) connection.send({ type: 'advertise', ...announced })
+    },
+    async withdraw() {
+      endpoint = undefined
+      await Promise.all([...open].map((connection) => connection.flush({ type: 'withdraw' })))
+    },
+  }
+}
+
+/** What waiting will not mend is said once as what it is, and what to do; then only that it was tried again. */
+function openFailures(log: Log): {
+  readonly tell: (error: unknown, retryInMs: number) => void
+  readonly over: () => void
+  readonly troubles: () => readonly MeshErrorCode[]
+} {
+  let troubles: readonly MeshErrorCode[] = []
+  return {
+    tell(error, retryInMs) {
+      const final = isMeshError(error) && !error.spec.retryable ? error : undefined
+      const isNew = final !== undefined && !troubles.includes(final.code)
+      troubles = final === undefined ? [] : [final.code]
+      const hint = isNew ? { hint: final.hint } : {}
+      log[isNew ? 'error' : 'warn']('feed.failed', { ...errorFields(error), ...hint, retryInMs })
+    },
+    over() {
+      troubles = []
+    },
+    troubles: () => troubles,
   }
 }
 
@@ -170,6 +213,8 @@ interface Talk {
   readonly world: WorldOwner
   readonly log: Log
   isAwaited: boolean
+  /** Connections cut for what is not acknowledged yet, because it could not be written down; undefined: nothing is owed. */
+  owed?: number | undefined
 }
 
 function applyFrame(frame: FromCa, talk: Talk, send: (frame: FromMember) => void): void {
@@ -182,7 +227,13 @@ function applyFrame(frame: FromCa, talk: Talk, send: (frame: FromMember) => void
   const cut = cutBy(frame, world)
   if (cut !== undefined) {
     talk.isAwaited = false
-    if (frame.type !== 'heartbeat') send({ type: 'ack', position: frame.position, cut })
+    if (frame.type !== 'heartbeat' || talk.owed !== undefined) {
+      talk.owed = (talk.owed ?? 0) + cut
+      if (world.keep()) {
+        send({ type: 'ack', position: frame.position, cut: talk.owed })
+        talk.owed = undefined
+      }
+    }
     if (frame.type === 'snapshot' && frame.returns) tellKnown(frame.view, talk, send)
   } else if (!talk.isAwaited) {
     talk.isAwaited = true

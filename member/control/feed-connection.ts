@@ -16,7 +16,7 @@ import {
   readFromCa,
 } from '../../mesh/wire/feed.js'
 import { errorOfProblem } from '../../mesh/wire/problem.js'
-import type { CaTls } from '../identity/ca-client.js'
+import { type CaTls, isVerification, refusedByTls } from '../identity/ca-client.js'
 
 export interface FeedConnection {
   readonly send: (frame: FromMember) => void
@@ -152,6 +152,7 @@ async function readProblem(response: IncomingMessage): Promise<MeshError> {
 
 function feedError(error: unknown): MeshError {
   if (isMeshError(error)) return error
+  if (isVerification(error)) return refusedByTls(error, 'member')
   const why = error instanceof Error ? error.message : 'no reason given'
   return new MeshError('CA_UNREACHABLE', `the feed of the CA failed: ${why}`, { cause: error })
 }

@@ -37,6 +37,8 @@ export interface WorldOwner extends WorldHolder {
   change(from: number, position: Position, changes: readonly Change[]): Applied
   /** The CA gave a sign of life. */
   heard(): void
+  /** Writes the world down when that failed before. @returns whether the next start finds what is in force */
+  keep(): boolean
   /** The CA said something critical that this release does not understand: stale until the next snapshot. */
   readonly alarm: () => void
   /** The CA refused this member as revoked before the feed said so. */
@@ -77,14 +79,13 @@ export function holdWorld(holding: HoldingWorld): WorldOwner {
   let current = stored?.world ?? firstKnowing(bundle, holding.revocations)
   let heard = { wall: stored?.heardAt ?? clock.now(), monotonic: clock.monotonic() }
   let alarmed = false
-  /** What bundle.pem is known to hold. */
-  let bundleSaved = bundlePem(bundle)
+  const paper = openPaper(holding)
 
   const put = (next: WorldState): number => {
     const previous = current
     current = next
     const cut = listeners.reduce((sum, listener) => sum + listener(next.world, previous.world), 0)
-    bundleSaved = saveWorld({ ...holding, heardAt: heard.wall, bundleSaved }, next)
+    paper.write(next, heard.wall)
     return cut
   }
   const isRevoked = (): boolean => covers(current.world.revocations, credentials.current().svid)
@@ -117,6 +118,7 @@ export function holdWorld(holding: HoldingWorld): WorldOwner {
     heard() {
       heard = { wall: clock.now(), monotonic: clock.monotonic() }
     },
+    keep: () => paper.isTrue() || paper.write(current, heard.wall),
     alarm() {
       alarmed = true
       log.error('feed.not-understood')
@@ -163,25 +165,37 @@ function loadWorld(state: StateDir, ground: Ground): { world: WorldState; heardA
   }
 }
 
+interface Paper {
+  /** @returns whether it was written */
+  write(next: WorldState, heardAt: number): boolean
+  /** Whether the last world that was to be written was. */
+  isTrue(): boolean
+}
+
 /**
- * A world that cannot be written down is in force all the same; what is lost is only the next start without a CA. The bundle comes first: an
- * identity of a new root is asked for only by a world that is here, and must find its root at the next start.
- * @returns what bundle.pem holds now
+ * bundle.pem and world.json. A world that cannot be written down is in force all the same; what is lost is only the next start without a
+ * CA, and nobody is told that it was kept. The bundle comes first: an identity of a new root is asked for only by a world that is here, and
+ * must find its root at the next start.
  */
-function saveWorld(
-  { state, log, heardAt, bundleSaved }: HoldingWorld & { heardAt: number; bundleSaved: string },
-  next: WorldState,
-): string {
-  const { position, bundles, trustDomain } = next.world
-  const own = bundles.get(trustDomain)
-  let saved = bundleSaved
-  try {
-    const wanted = own === undefined ? bundleSaved : bundlePem(own)
-    if (wanted !== bundleSaved) state.write('bundle.pem', wanted)
-    saved = wanted
-    state.write('world.json', JSON.stringify({ version: 1, heardAt, position, view: viewOf(next) }))
-  } catch (error) {
-    log.error('world.not-saved', errorFields(error))
+function openPaper({ state, bundle, log }: HoldingWorld): Paper {
+  let bundleSaved = bundlePem(bundle)
+  let isTrue = true
+  return {
+    isTrue: () => isTrue,
+    write(next, heardAt) {
+      const { position, bundles, trustDomain } = next.world
+      const own = bundles.get(trustDomain)
+      try {
+        const wanted = own === undefined ? bundleSaved : bundlePem(own)
+        if (wanted !== bundleSaved) state.write('bundle.pem', wanted)
+        bundleSaved = wanted
+        state.write('world.json', JSON.stringify({ version: 1, heardAt, position, view: viewOf(next) }))
+        isTrue = true
+      } catch (error) {
+        log.error('world.not-saved', errorFields(error))
+        isTrue = false
+      }
+      return isTrue
+    },
   }
-  return saved
 }

@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseSpiffeId } from '../../../mesh/spiffe-id.js'
 import { manualClock } from '../../support/manual-clock.js'
@@ -78,6 +79,26 @@ describe('the feed', () => {
     expect(world.revocations.serials.size).toBe(1)
     expect(world.policyVersion).toBe(7)
     expect(world.endpoints.get(TICKETS)).toHaveLength(2)
+  })
+
+  it('acknowledges what could not be written down only when it is', async () => {
+    const member = await open()
+    await acked(1)
+    // rename() onto a directory fails, as every write does on a full disk
+    const file = path.join(member.dir, 'world.json')
+    rmSync(file)
+    mkdirSync(file)
+    member.world.onChange(() => 2)
+    ca.advance([{ kind: 'revoke', ids: [TICKETS], serials: [] }], { revokedIds: [TICKETS] })
+    await until('the new world', () => member.world.current().revocations.ids.has(TICKETS))
+    ca.send({ type: 'heartbeat', position: ca.position, sentAt: 0 })
+    const refusals = (): number => member.log.lines.filter(({ event }) => event === 'world.not-saved').length
+    await until('a try at the heartbeat', () => refusals() === 3)
+    expect(ca.frames.some(({ frame }) => frame.type === 'ack' && frame.position.epoch === 2)).toBe(false)
+    rmdirSync(file)
+    ca.send({ type: 'heartbeat', position: ca.position, sentAt: 0 })
+    expect(await acked(2)).toMatchObject({ cut: 2 })
+    expect(readFileSync(file, 'utf8')).toContain(TICKETS)
   })
 
   it('asks for a snapshot when a delta does not follow, and when a heartbeat is ahead', async () => {
