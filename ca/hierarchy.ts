@@ -198,12 +198,11 @@ async function load(
   }
   const [current, ...others] = issuers
   if (current === undefined) return missing('the issuing CA that signs')
-  const crosses =
-    roots.length > 1 ? roots.flatMap(({ crossPem }) => (crossPem === null ? [] : splitPem(crossPem))) : []
+  const crosses = roots.flatMap(({ crossPem }) => (crossPem === null ? [] : splitPem(crossPem)))
   const bundle = {
     ...parseTrustBundle(trustDomain, joinPem(roots.map(of))),
     issuing: issuing.map(of),
-    crosses,
+    crosses: crosses.filter(({ validTo }) => Date.parse(validTo) > options.now()),
   }
   return { authorities, bundle, issuers: [current, ...others] }
 }

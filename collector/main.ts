@@ -88,7 +88,7 @@ export async function serveCollector(options: CollectorOptions): Promise<Running
         ...(member.world.selfRevoked ? ['SELF_REVOKED'] : []),
         ...whatHasEnded(member.credentials, options.clock),
       ],
-      degraded: () => whatIsLate(member.credentials, options.clock),
+      degraded: () => [...whatIsLate(member.credentials, options.clock), ...member.feed.troubles],
     })
 
     member.feed.advertise({ host: null, port })

@@ -125,7 +125,7 @@ async function revive(
     // with its CA away it stands and tries on, as one does whose certificate ends while it runs
     if (isMeshError(error) && error.spec.retryable && unusable.code === 'SELF_EXPIRED') return opened
     const other = kind === 'agent' ? '' : ` --kind ${kind}`
-    throw refusal.code === 'RENEW_GRACE_OVER'
+    throw refusal.code === 'RENEW_GRACE_OVER' || refusal.code === 'CA_ROOT_UNKNOWN'
       ? new MeshError(refusal.code, refusal.message, {
           cause: error,
           hint: `enrol again; on the CA's host: troth token ${name}${other} --line`,
@@ -140,7 +140,8 @@ function whyNotRevived(error: unknown, unusable: MeshError): MeshError {
   if (['PEER_REVOKED', 'AGENT_REVOKED', 'AGENT_UNKNOWN'].includes(error.code))
     return new MeshError('SELF_REVOKED', error.message, { cause: error })
   const isAboutThis =
-    error.code === 'AGENT_SUSPENDED' || error.code === 'CLONE_SUSPECTED' || error.code.startsWith('RENEW_')
+    ['AGENT_SUSPENDED', 'CLONE_SUSPECTED', 'CA_ROOT_UNKNOWN'].includes(error.code) ||
+    error.code.startsWith('RENEW_')
   return isAboutThis ? error : unusable
 }
 

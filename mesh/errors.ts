@@ -198,6 +198,10 @@ export const ERRORS = {
     when: "the server at the CA address is not this mesh's CA",
     hint: 'check the address: troth token NAME prints the right one',
   },
+  CA_ROOT_UNKNOWN: denied(
+    'the CA has a root that this member does not know: it was replaced while the member was away, or another CA answers there',
+    "enrol again, if that CA is yours; on the CA's host: troth token NAME --line",
+  ),
   CA_ADDRESS_LOOPBACK: unreachable(
     'a token carries a loopback CA address and no CA answers there',
     'on the CA host: troth ca address HOST, restart it, mint a new token',

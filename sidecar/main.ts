@@ -107,6 +107,7 @@ async function open(
     id,
     credentials,
     world,
+    feed: member.feed,
     recorder,
     clock,
     turn,

@@ -10,6 +10,7 @@ import type { Log } from '../host/log.js'
 import type { Metrics } from '../host/metrics.js'
 import { openSweep } from '../host/sweep.js'
 import type { Turn } from '../host/turn.js'
+import type { Feed } from '../member/control/feed-client.js'
 import type { WorldHolder } from '../member/control/world.js'
 import type { Credentials } from '../member/identity/credentials.js'
 import { whatHasEnded, whatIsLate } from '../member/identity/health.js'
@@ -31,6 +32,7 @@ export interface SidecarOptions {
   readonly id: SpiffeId
   readonly credentials: Credentials
   readonly world: WorldHolder
+  readonly feed: Pick<Feed, 'troubles'>
   readonly recorder: Recorder
   readonly clock: Clock
   readonly turn: Turn
@@ -98,7 +100,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
       metrics,
       log,
       unready,
-      degraded: () => whatIsLate(options.credentials, options.clock),
+      degraded: () => [...whatIsLate(options.credentials, options.clock), ...options.feed.troubles],
     })
     servers.push(admin.server)
     return {

@@ -1,9 +1,11 @@
 // The register: who is in the mesh, in which state, with which instances.
 
+import type { X509Certificate } from 'node:crypto'
 import type { Request } from '../../host/http-server.js'
 import { MeshError } from '../../mesh/errors.js'
 import { type AgentName, NAMED_KINDS, type NamedKind, parseAgentName } from '../../mesh/spiffe-id.js'
 import { type AgentInfo, READ_AGENT_ADD, READ_SUSPEND } from '../../mesh/wire/admin.js'
+import { BACKDATE_MS } from '../certificate/profile.js'
 import { formatPlace } from '../place.js'
 import {
   DEFAULT_GRACE_SECONDS,
@@ -83,12 +85,16 @@ async function agentInfo(options: AdminOptions, member: Member): Promise<AgentIn
   return infoOf(options, member, await options.store.listInstances(member.id, options.clock.now()))
 }
 
+const madeAt = ({ validFrom }: X509Certificate): number => Date.parse(validFrom) + BACKDATE_MS
+
 function infoOf(
-  { feed, leafTtlMs }: AdminOptions,
+  { feed, hierarchy, leafTtlMs }: AdminOptions,
   member: Member,
   instances: readonly Instance[],
 ): AgentInfo {
   const connected = feed.connected()
+  // while there are two, whoever is told in time comes along
+  const rootSince = hierarchy.roots.length > 1 ? 0 : madeAt(hierarchy.current().root)
   const { kind, name, id, state, createdAt, ttlSeconds, graceSeconds, onClone, address } = member
   return {
     kind,
@@ -105,6 +111,7 @@ function infoOf(
       .map(({ endpoint, ...held }) => ({
         ...held,
         connected: connected.has(held.instanceId),
+        needsToken: held.since < rootSince,
         endpoint: endpoint === null ? null : formatPlace(endpoint.host, endpoint.port),
       })),
   }

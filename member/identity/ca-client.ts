@@ -50,6 +50,7 @@ export interface CaTls {
 }
 
 const TIMEOUT_MS = 15_000
+const ENROL = '/v1/enrol'
 const RENEW_EXPIRED = '/v1/renew-expired'
 const MAX_PRESENTED = 4
 
@@ -100,7 +101,7 @@ export function memberDoor(peer: CaPeer, identity: Identity): CaTls & { cert: st
 
 /** @throws MeshError the CA's refusal, CA_UNREACHABLE | CA_IDENTITY_WRONG | WIRE_MALFORMED */
 export function postEnrol(peer: CaPeer, request: EnrolRequest): Promise<Enrolment> {
-  return post({ ...publicDoor(peer), agent: false }, '/v1/enrol', request)
+  return post({ ...publicDoor(peer), agent: false }, ENROL, request)
 }
 
 /** @throws MeshError the CA's refusal, CA_UNREACHABLE | CA_IDENTITY_WRONG | WIRE_MALFORMED */
@@ -145,7 +146,7 @@ export function postEnrolLocal(socketPath: string, request: EnrolLocalRequest): 
 }
 
 function post(target: Target, path: string, body: unknown): Promise<Enrolment> {
-  const what = path === '/v1/enrol' ? 'enrolment' : 'renewal'
+  const what = path === ENROL ? 'enrolment' : 'renewal'
   return send(target, { method: 'POST', path, body, read: READ_ENROLMENT, what })
 }
 
@@ -166,14 +167,25 @@ async function send<T>(
     return await requestJson(target, { timeoutMs: TIMEOUT_MS, ...request, unreachable: 'CA_UNREACHABLE' })
   } catch (error) {
     throw isMeshError(error, 'CA_UNREACHABLE') && isVerification(error.cause)
-      ? refusedByTls(error.cause)
+      ? refusedByTls(error.cause, request.path === ENROL ? 'newcomer' : 'member')
       : error
   }
 }
 
-/** The CA's own certificate is of this minute or of this year: when only its dates are wrong, the clock is. */
-function refusedByTls(cause: unknown): MeshError {
+/**
+ * The CA's own certificate is of this minute or of this year: when only its dates are wrong, the clock is. A member knows the mesh's root: one
+ * that leads nowhere is another CA's, or the root was replaced while the member was away.
+ */
+export function refusedByTls(cause: unknown, by: 'member' | 'newcomer'): MeshError {
   const code = codeOf(cause)
+  if (by === 'member' && NO_ROOT.has(code))
+    return new MeshError(
+      'CA_ROOT_UNKNOWN',
+      `the CA at its address has a root that is not known here (${code})`,
+      {
+        cause,
+      },
+    )
   return code === 'CERT_NOT_YET_VALID' || code === 'CERT_HAS_EXPIRED'
     ? new MeshError('CLOCK_SKEW', `by this host's clock the CA's certificate is not valid now (${code})`, {
         cause,
@@ -185,6 +197,13 @@ function refusedByTls(cause: unknown): MeshError {
 
 /** Codes of OpenSSL's verification, as Node gives them to a connection it refuses. */
 const VERIFICATION = /^(UNABLE_TO_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_|PATH_LENGTH_|ERR_TLS_CERT)/
+
+/** Those that say that the chain ends at no root that is trusted. */
+const NO_ROOT: ReadonlySet<string> = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+])
 
 /** True when a connection failed because TLS did not accept the server's certificate. */
 export function isVerification(error: unknown): boolean {

@@ -43,6 +43,8 @@ const FINAL: ReadonlySet<MeshErrorCode> = new Set([
   'RENEW_SUPERSEDED',
   'RENEW_GRACE_OVER',
   'RENEW_PROOF_INVALID',
+  'CA_ROOT_UNKNOWN',
+  'PEER_CHAIN_UNTRUSTED',
 ])
 const SKEW_WARN_MS = 5 * 60_000
 
@@ -81,6 +83,7 @@ export async function keepRenewed(renewing: Renewing, signal: AbortSignal): Prom
 function tellFailure({ credentials, clock, log }: Renewing, error: unknown, retryInMs: number): void {
   log[isMeshError(error) && error.spec.retryable ? 'warn' : 'error']('identity.renewal-failed', {
     ...errorFields(error),
+    ...(isMeshError(error) && !error.spec.retryable && { hint: error.hint }),
     retryInMs,
     expiresInMs: credentials.current().svid.notAfter - clock.now(),
   })

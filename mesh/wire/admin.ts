@@ -88,6 +88,8 @@ const instance = record({
   connected: flag,
   lastSeenAt: nullable(integer(0)),
   endpoint: nullable(text(300)),
+  /** The root was replaced, and it was not there: it comes back only with a new token. */
+  needsToken: withDefault(flag, false),
 })
 export type InstanceInfo = Read<typeof instance>
 

@@ -177,6 +177,7 @@ async function startOne({ name, home, id, world, leaf, options }: OneOptions): P
     id,
     credentials,
     world,
+    feed: { troubles: [] },
     recorder: records,
     clock,
     turn: openTurn(throwAtTop),

@@ -55,14 +55,16 @@ const HEADINGS = [
 ]
 
 function rowOf(instance: InstanceInfo, now: number): string[] {
-  const { instanceId, connected, endpoint, serial, since, notAfter, parentSerial, lastSeenAt } = instance
+  const { instanceId, connected, endpoint, serial, since, notAfter, parentSerial, lastSeenAt, needsToken } =
+    instance
+  const end = notAfter <= now ? ' (expired)' : needsToken ? ' (of an old root)' : ''
   return [
     instanceId,
     connected ? 'online' : 'offline',
     endpoint ?? '-',
     serial,
     formatInstant(since),
-    `${formatInstant(notAfter)}${notAfter <= now ? ' (expired)' : ''}`,
+    `${formatInstant(notAfter)}${end}`,
     parentSerial ?? '-',
     lastSeenAt === null ? 'never' : formatInstant(lastSeenAt),
   ]

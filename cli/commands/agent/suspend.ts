@@ -38,10 +38,16 @@ export const resumeCommand = (context: CommandContext): Command =>
       .addOption(kindOption())
       .action(async (name: AgentName, { kind }: { kind: NamedKind }) => {
         const session = context.session()
-        printAgent(session, await adminClient(session).resumeAgent({ kind, name }))
+        const agent = await adminClient(session).resumeAgent({ kind, name })
+        printAgent(session, agent)
         if (session.json) return
         session.out.say(
           'its sidecars that run get new certificates within a minute; the old ones stay refused',
+        )
+        if (!agent.instances.some(({ needsToken }) => needsToken)) return
+        const other = kind === 'agent' ? '' : ` --kind ${kind}`
+        session.out.say(
+          `those of an old root enrol again: it was replaced meanwhile: ${asTyped(session, `token ${name}${other} --line`)}`,
         )
       }),
     context,
