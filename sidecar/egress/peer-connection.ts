@@ -257,6 +257,8 @@ export class JudgedConnection implements PeerConnection, Codec, ConnectionEvents
     if (now < this.#nextLookAt) return this.#nextLookAt
     this.#nextLookAt = now + LOOK_EVERY_MS
     if (!this.#hasTurned) return this.#nextLookAt
+    // our last words had time enough
+    if (this.#phase === 'over') this.#wire.destroy()
     this.#hasTurned = false
     this.#parts.turn.flush(this.#onTurned)
     // whoever has not come by now will not

@@ -138,9 +138,17 @@ export class Place implements Owner, Swept {
     this.#isDialling = false
     this.#failure = undefined
     this.#backoff.reset()
+    if (this.#isGone) {
+      connection.retire()
+      return
+    }
+    // it shows what we showed when it was dialled
+    if (connection.shown !== this.#ground.shown()) {
+      connection.retire()
+      this.#dial()
+      return
+    }
     this.#standing.push(connection)
-    // It shows what we showed when it was dialled, or nobody is to go there any more.
-    if (this.#isGone || connection.shown !== this.#ground.shown()) connection.retire()
     this.onCapacity(connection)
     if (this.#waiting.length > 0) this.#dial()
   }

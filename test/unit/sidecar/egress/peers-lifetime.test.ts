@@ -55,6 +55,16 @@ describe('behind a rotation of ours', () => {
     expect(young.serial).toBe(stand.credentials.current().svid.serial)
   })
 
+  it('and another close behind it, a callee is dialled once more by itself', async () => {
+    await using stand = await openPeerStand()
+    const callee = await stand.callee()
+    await stand.take()
+    stand.credentials.rotate(await stand.issue('planner'))
+    stand.credentials.rotate(await stand.issue('planner'))
+    const { serial } = await callee.connection(2)
+    expect(serial).toBe(stand.credentials.current().svid.serial)
+  })
+
   it('roots that change have the same effect', async () => {
     await using stand = await openPeerStand()
     await stand.callee()
@@ -93,6 +103,17 @@ describe('a callee that leaves', () => {
     accepted.streams[0]?.end(Buffer.from('last'))
     await until(() => accepted.socket.destroyed)
     expect(stream.heard).toEqual(['200', 'last', 'end'])
+  })
+
+  it('while it is dialled is not connected to', async () => {
+    await using stand = await openPeerStand()
+    const callee = await stand.callee()
+    const waiting = stand.take()
+    waiting.catch(() => undefined)
+    await until(() => callee.connects.length === 1)
+    stand.announce()
+    await expect(waiting).rejects.toMatchObject({ code: 'CALLEE_OFFLINE' })
+    await until(() => callee.accepted[0]?.socket.destroyed === true)
   })
 
   it('while calls wait for it turns them away', async () => {

@@ -81,7 +81,7 @@ describe('a callee that turns the connection away', () => {
   it('by answering no protocol at all is CALLEE_REFUSED', async () => {
     await using stand = await openPeerStand()
     await stand.callee({ protocols: [] })
-    expect(await told(stand.take())).toMatch(/^CALLEE_REFUSED: .*does not speak HTTP\/2/)
+    expect(await told(stand.take())).toMatch(/^CALLEE_REFUSED: .*does not speak HTTP\/2 here$/)
   })
 
   it('by speaking something else is CALLEE_REFUSED', async () => {
