@@ -106,6 +106,12 @@ describe('a callee that cannot be reached', () => {
     expect(await takeFrom(stand, (socket) => void socket.end())).toMatch(/^CALLEE_UNREACHABLE: /)
   })
 
+  it('because it closes before its first word is whole is CALLEE_UNREACHABLE', async () => {
+    await using stand = await openPeerStand()
+    const half = SETTINGS.subarray(0, 5)
+    expect(await takeFrom(stand, (socket) => void socket.end(half))).toMatch(/^CALLEE_UNREACHABLE: /)
+  })
+
   it('because it says nothing is CALLEE_UNREACHABLE, when the time to connect is over', async () => {
     await using stand = await openPeerStand()
     const heard: unknown[] = []
