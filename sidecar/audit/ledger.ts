@@ -97,9 +97,10 @@ export function openLedger({ dir, author, durability, maxDiskBytes, now }: Ledge
 }
 
 /**
- * SQLite itself refuses to grow beyond `maxDiskBytes`. For now the WAL is folded back on this thread, every 1000 pages: one fold
- * writes some 4 MB before calls go on. A worker with its own connection would take that off this thread, for the price
- * of a thread and its memory in every sidecar; which is better has not been measured.
+ * SQLite itself refuses to grow beyond `maxDiskBytes`. The WAL is folded back on this thread, every 1000 pages: measured, one fold stops
+ * calls for 10 ms (4 MB, half of it fsync), once in some 4000 calls, and takes 1 us CPU a call. A worker with its own connection took
+ * as much CPU and 11 MB of memory; and while calls go on it never finds the WAL at rest, which so grows without end (232 MB of
+ * WAL for 150 MB of records). Folds at 250 or 4000 pages stop calls for as long in all, or longer.
  */
 function boundDisk(db: Sqlite, maxDiskBytes: number): void {
   const pageSize = db.pragma('page_size', { simple: true }) as number

@@ -185,6 +185,22 @@ test('an id of a running call is refused, so that no caller can end the call of 
   ])
 })
 
+test('a call that runs on is still known after thousands came and went', async () => {
+  using scratch = scratchDir()
+  const { recorder } = setup(scratch.dir)
+  const long = decidedCall({ direction: 'ingress' })
+  await decide(recorder, long)
+  for (let turn = 0; turn < 60; turn += 1) {
+    const calls = Array.from({ length: 50 }, () => decidedCall({ direction: 'ingress' }))
+    await Promise.all(calls.map((call) => decide(recorder, call)))
+    for (const call of calls) recorder.ended(endedCall(call))
+  }
+  await expect(decide(recorder, long)).rejects.toMatchObject({ code: 'CALL_ID_INVALID' })
+  recorder.ended(endedCall(long, { status: 204 }))
+  await recorder.close()
+  expect(callsIn(scratch.dir).filter(({ outcome }) => outcome !== 'completed')).toEqual([])
+})
+
 test('the two halves of a call to oneself share an id and are kept apart', async () => {
   using scratch = scratchDir()
   const { recorder } = setup(scratch.dir)
