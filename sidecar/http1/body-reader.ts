@@ -26,6 +26,9 @@ type Step =
 const CR = 0x0d
 const LF = 0x0a
 const MAX_SIZE_DIGITS = 12
+/** Chunks up to here that arrive together are handed on together: thousands of them in one read would be as many writes further on. */
+const SMALL_BYTES = 256
+const GATHERED_BYTES = 4096
 
 export class BodyReader {
   readonly #sink: BodySink
@@ -35,6 +38,8 @@ export class BodyReader {
   /** Of the body, or of the chunk. */
   #left = 0
   #digits = 0
+  #small: Buffer | null = null
+  #gathered = 0
 
   constructor(sink: BodySink, limits: { readonly maxTrailerBytes: number; readonly maxFields: number }) {
     this.#sink = sink
@@ -53,6 +58,7 @@ export class BodyReader {
 
   /** @param framing a length, CHUNKED or UNTIL_CLOSE */
   begin(framing: number): void {
+    this.#small = null
     if (framing === CHUNKED) this.#beginChunk()
     else if (framing === UNTIL_CLOSE) this.#step = 'rest'
     else {
@@ -64,6 +70,7 @@ export class BodyReader {
   /** Takes no more: the body is whole as far as anybody cares. */
   stop(): void {
     this.#step = 'nothing'
+    this.#gathered = 0
     this.#trailers.drop()
   }
 
@@ -73,7 +80,11 @@ export class BodyReader {
    * @throws StreamError CALL_MALFORMED | CALL_HEAD_TOO_LARGE for trailers
    */
   read(bytes: Buffer, at: number): number {
-    while (at < bytes.length && this.#step !== 'nothing') at = this.#proceed(bytes, at)
+    try {
+      while (at < bytes.length && this.#step !== 'nothing') at = this.#proceed(bytes, at)
+    } finally {
+      this.#handOn()
+    }
     return at
   }
 
@@ -115,8 +126,25 @@ export class BodyReader {
       this.#left -= count
       if (this.#left === 0) this.#step = this.#step === 'length' ? 'nothing' : 'chunk-cr'
     }
-    this.#sink.onBody(count === bytes.length ? bytes : bytes.subarray(at, at + count))
+    if (this.#step === 'chunk-cr' && count <= SMALL_BYTES) this.#gather(bytes, at, count)
+    else {
+      this.#handOn()
+      this.#sink.onBody(count === bytes.length ? bytes : bytes.subarray(at, at + count))
+    }
     return at + count
+  }
+
+  #gather(bytes: Buffer, at: number, count: number): void {
+    if (this.#gathered + count > GATHERED_BYTES) this.#handOn()
+    this.#small ??= Buffer.allocUnsafeSlow(GATHERED_BYTES)
+    this.#gathered += bytes.copy(this.#small, this.#gathered, at, at + count)
+  }
+
+  #handOn(): void {
+    const length = this.#gathered
+    if (length === 0 || this.#small === null) return
+    this.#gathered = 0
+    this.#sink.onBody(this.#small.subarray(0, length))
   }
 
   #beginChunk(): void {
@@ -142,6 +170,9 @@ export class BodyReader {
   #readTrailers(bytes: Buffer, at: number): number {
     const next = this.#trailers.take(bytes, at)
     if (next < 0) return bytes.length
+    this.#handOn()
+    // Its user may have stopped it.
+    if (this.isWhole) return next
     this.#step = 'nothing'
     const fields = readTrailers(this.#trailers.text.slice(2), this.#maxFields)
     if (fields.length > 0) this.#sink.onTrailers(fields)

@@ -165,7 +165,8 @@ export class Http1Client implements StreamCore, SenderEvents, BodySink {
     return next
   }
 
-  #interim({ status, fields }: ReadResponse): void {
+  #interim({ status, fields, persists }: ReadResponse): void {
+    if (!persists) throw malformed('an interim response ends the connection')
     if (++this.#interims > MAX_INTERIMS) throw malformed('too many interim responses')
     this.#sink?.onInterim({ status, fields })
   }

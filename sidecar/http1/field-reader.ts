@@ -96,31 +96,33 @@ export class HeadFields {
       const spelled = text.slice(at, colon)
       const known = KNOWN.get(spelled)
       if (known?.kind === 'ordinary') fields.push(known.name, value)
-      else if (known !== undefined) this.#note(known.kind, known.name, value)
-      else this.#readUnknown(spelled.toLowerCase(), value)
+      else if (known !== undefined) this.#note(known.kind, known.name, value, text.charCodeAt(end - 1))
+      else this.#readUnknown(spelled.toLowerCase(), value, text.charCodeAt(end - 1))
       if (++this.#count > maxFields) throw tooLarge(`the head has more than ${maxFields} fields`)
       at = end + 2
     }
   }
 
   /** A name in a spelling that is not in the table. */
-  #readUnknown(name: string, value: string): void {
+  #readUnknown(name: string, value: string, last: number): void {
     const kind = KINDS.get(name)
     if (kind === undefined) this.fields.push(name, value)
-    else this.#note(kind, name, value)
+    else this.#note(kind, name, value, last)
   }
 
-  #note(kind: Kind, name: string, value: string): void {
+  /** @param last the octet before the line break: some readers take no tab behind what frames a body */
+  #note(kind: Kind, name: string, value: string, last: number): void {
     switch (kind) {
       case 'host':
         this.host = once(this.host, value, 'Host')
         return
       case 'content-length':
-        if (this.length !== null || !LENGTH.test(value)) throw malformed('Content-Length is not one number')
+        if (this.length !== null || !LENGTH.test(value) || last === TAB)
+          throw malformed('Content-Length is not one number')
         this.length = Number(value)
         break
       case 'transfer-encoding':
-        this.#coding = this.#coding === null ? value.toLowerCase() : `${this.#coding}, ${value}`
+        this.#coding = this.#coding === null && last !== TAB ? value.toLowerCase() : 'unknown'
         return
       case 'connection':
         this.connection = joined(this.connection, value)

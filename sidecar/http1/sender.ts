@@ -75,9 +75,14 @@ export class Sender {
    */
   wakeOrHold(): boolean {
     this.wake()
-    if (this.#outstandingBytes + this.#text.length + this.#length <= HIGH_WATER_BYTES) return true
+    return !this.isFull()
+  }
+
+  /** When there is more than should wait, `onDrained` says when it has left. */
+  isFull(): boolean {
+    if (this.#outstandingBytes + this.#text.length + this.#length <= HIGH_WATER_BYTES) return false
     this.#wantsDrain = true
-    return false
+    return true
   }
 
   /** The end of the turn. */

@@ -132,7 +132,8 @@ export class Http1Server implements StreamCore, SenderEvents, BodySink {
     try {
       while (at < bytes.length && this.#phase !== 'closing') {
         const before = at
-        if (this.#stream === null) at = this.#readHead(bytes, at)
+        // Who does not take the answers away is not asked for more.
+        if (this.#stream === null) at = this.#sender.isFull() ? at : this.#readHead(bytes, at)
         else if (!this.#body.isWhole) at = this.#readBody(this.#stream, bytes, at)
         if (at === before) break
       }
@@ -306,7 +307,8 @@ export class Http1Server implements StreamCore, SenderEvents, BodySink {
   }
 
   onDrained(): void {
-    if (this.#stream?.local === 'body') this.#stream.sink.onDrain()
+    if (this.#stream === null) this.#readQueue()
+    else if (this.#stream.local === 'body') this.#stream.sink.onDrain()
   }
 
   /** The user ends it: without an end of the answer, there is only the end of the connection. */

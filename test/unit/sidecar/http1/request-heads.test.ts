@@ -119,6 +119,8 @@ describe('a request head', () => {
     ['CALL_MALFORMED', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1e1\r\n\r\na'],
     ['CALL_MALFORMED', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\na'],
     ['CALL_MALFORMED', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000000\r\n\r\na'],
+    ['CALL_MALFORMED', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\t\r\n\r\na'],
+    ['CALL_CODING_UNSUPPORTED', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\t\r\n\r\n'],
     ['CALL_MALFORMED', 'POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
     ['CALL_CODING_UNSUPPORTED', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'],
     ['CALL_CODING_UNSUPPORTED', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n'],
