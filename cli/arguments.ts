@@ -44,10 +44,20 @@ export function hostAndPort(raw: string): { host: string; port: number | null } 
   }
 }
 
-export type AppAddress = { readonly host: string; readonly port: number } | { readonly socketPath: string }
+/** `http`: what the app speaks, when that is HTTP/2 without TLS and nothing else. */
+export type AppAddress = (
+  | { readonly host: string; readonly port: number }
+  | { readonly socketPath: string }
+) & { readonly http?: 'h2c' }
 
-/** `HOST:PORT`, a bare `PORT` on loopback, or `unix:PATH`. */
+/** `HOST:PORT`, a bare `PORT` on loopback, or `unix:PATH`; `h2c:` before any of them. */
 export function appAddress(raw: string): AppAddress {
+  return raw.startsWith('h2c:')
+    ? { ...plainAddress(raw.slice('h2c:'.length)), http: 'h2c' }
+    : plainAddress(raw)
+}
+
+function plainAddress(raw: string): AppAddress {
   if (raw.startsWith('unix:')) {
     if (raw === 'unix:') throw new InvalidArgumentError('It must be HOST:PORT or unix:PATH.')
     return { socketPath: raw.slice('unix:'.length) }

@@ -44,7 +44,7 @@ export function withSidecarOptions(command: Command): Command {
   return command
     .option(
       '--app <address>',
-      'the app that serves calls: HOST:PORT or unix:PATH; without it: calls only',
+      'the app that serves calls: HOST:PORT or unix:PATH, with h2c: before it when it speaks HTTP/2 only; without it: calls only',
       appAddress,
     )
     .option(
@@ -99,7 +99,7 @@ export function sidecarConfigOf(
 
 function appOf({ cwd }: Session, app: AppAddress | undefined): AppAddress | null {
   if (app === undefined) return null
-  return 'socketPath' in app ? { socketPath: path.resolve(cwd, app.socketPath) } : app
+  return 'socketPath' in app ? { ...app, socketPath: path.resolve(cwd, app.socketPath) } : app
 }
 
 /** One address listened on is the one to be told; else the CA sees for itself. */

@@ -20,6 +20,8 @@ export interface Target {
 /** The longest request target, in bytes. */
 export const TARGET_MAX_BYTES = 8192
 
+/** Segments of unreserved characters that do not begin with a dot, perhaps a slash at the end: canonical as they stand. */
+const PLAIN = /^(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+\/?$/
 const METHOD = /^[A-Z][A-Z-]{0,31}$/
 const PRINTABLE = /^[!-~]*$/
 const BROKEN_TRIPLET = /%(?![0-9A-Fa-f]{2})/
@@ -47,6 +49,7 @@ export function parseMethod(raw: string): string {
  * @throws MeshError CALL_PATH_REFUSED for what two readers could take for two different paths
  */
 export function parseTarget(originForm: string): Target {
+  if (originForm.length <= TARGET_MAX_BYTES && PLAIN.test(originForm)) return { path: originForm, query: '' }
   if (originForm.length > TARGET_MAX_BYTES)
     refuse(`the target is longer than ${TARGET_MAX_BYTES} bytes`, originForm)
   if (!originForm.startsWith('/')) refuse('the target does not begin with /', originForm)

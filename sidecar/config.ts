@@ -4,11 +4,15 @@ import type { Config } from '../host/config.js'
 import type { AgentName, SpiffeId } from '../mesh/spiffe-id.js'
 
 /** The app behind the ingress. */
-export type AppPlace =
+export type AppPlace = (
   | { readonly host: string; readonly port: number }
   | {
       readonly socketPath: string
     }
+) & {
+  /** HTTP/2 with prior knowledge for everything; absent: HTTP/1.1, and HTTP/2 for gRPC, which has nothing else. */
+  readonly http?: 'h2c'
+}
 
 /** A local port that leads to one callee only. `open`: it asks for no local credential. */
 export interface DedicatedPort {

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../host/clock.js'
+import type { Turn } from '../host/turn.js'
 import type { Direction } from '../mesh/audit-record.js'
 import type { MeshErrorCode } from '../mesh/errors.js'
 import { covers, type Revocations } from '../mesh/revocation.js'
@@ -24,8 +25,6 @@ export interface Connection {
   enter(): void
   /** One of them has ended; once for each `enter`. */
   leave(): void
-  /** `enter`. @returns `leave`; harmless twice */
-  hold(): () => void
 }
 
 export interface Connections {
@@ -46,8 +45,8 @@ interface Group {
   readonly members: Set<Live>
 }
 
-export function openConnections(clock: Clock, streamMaxAgeMs: number): Connections {
-  return new Table(clock, streamMaxAgeMs)
+export function openConnections(clock: Clock, turn: Turn, streamMaxAgeMs: number): Connections {
+  return new Table(clock, turn, streamMaxAgeMs)
 }
 
 const certificateKey = ({ issuer, serial }: Svid): string => `${issuer}:${serial}`
@@ -56,6 +55,7 @@ export const instanceKey = (svid: Svid): string => `${svid.id} ${svid.instanceId
 
 class Table implements Connections {
   readonly clock: Clock
+  readonly turn: Turn
   readonly streamMaxAgeMs: number
   private readonly all = new Set<Live>()
   private readonly bySocket = new WeakMap<Socket, Live>()
@@ -63,8 +63,9 @@ class Table implements Connections {
   private readonly byInstance = new Map<string, Set<Live>>()
   private cuts = 0
 
-  constructor(clock: Clock, streamMaxAgeMs: number) {
+  constructor(clock: Clock, turn: Turn, streamMaxAgeMs: number) {
     this.clock = clock
+    this.turn = turn
     this.streamMaxAgeMs = streamMaxAgeMs
   }
 
@@ -168,18 +169,8 @@ class Live implements Connection {
 
   leave(): void {
     this.calls -= 1
-    // Before the leaf's end nothing has changed: the timer waits for that.
-    if (this.calls === 0 && this.isPastLeaf) this.checkExpiry()
-  }
-
-  hold(): () => void {
-    let isHeld = true
-    this.enter()
-    return () => {
-      if (!isHeld) return
-      isHeld = false
-      this.leave()
-    }
+    // Before the leaf's end nothing has changed: the timer waits for that. Its last words are written at the end of this turn.
+    if (this.calls === 0 && this.isPastLeaf) this.table.turn.flush(() => this.checkExpiry())
   }
 
   cut(reason: MeshErrorCode): void {

@@ -6,6 +6,7 @@ import { type Clock, pause, systemClock } from '../host/clock.js'
 import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
 import { type Log, openLog } from '../host/log.js'
 import { openMetrics } from '../host/metrics.js'
+import { openSweep, type Sweep } from '../host/sweep.js'
 import { openTurn, type Turn } from '../host/turn.js'
 import { type Member, openMember } from '../member/member.js'
 import { partyOf } from '../mesh/svid.js'
@@ -51,12 +52,14 @@ interface Shared {
   readonly clock: Clock
   readonly log: Log
   readonly turn: Turn
+  readonly sweep: Sweep
 }
 
 function openShared({ logLevel }: SidecarConfig['settings']): Shared {
   const clock = systemClock
   const write = (line: string): void => void process.stderr.write(`${line}\n`)
-  return { clock, log: openLog({ clock, level: logLevel, write }), turn: openTurn(throwAtTop) }
+  const log = openLog({ clock, level: logLevel, write })
+  return { clock, log, turn: openTurn(throwAtTop), sweep: openSweep(clock) }
 }
 
 /** @param giveBackPorts called before the doors open, and in any case */
@@ -85,7 +88,7 @@ interface Opening extends Shared {
 
 async function open(
   config: SidecarConfig,
-  { clock, log, turn, lifecycle, giveBackPorts }: Opening,
+  { clock, log, turn, sweep, lifecycle, giveBackPorts }: Opening,
 ): Promise<OpenedSidecar> {
   const metrics = openMetrics()
   const member = await openMember({ ...memberOptions(config), clock, log, lifecycle })
@@ -111,6 +114,7 @@ async function open(
     recorder,
     clock,
     turn,
+    sweep,
     log,
     metrics,
     ports,

@@ -11,7 +11,8 @@ import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Recorder } from './audit/recorder.js'
 import type { Standing } from './call/authorize.js'
 import type { ExchangeLimits } from './call/exchange.js'
-import type { CallCounter } from './call/outcome.js'
+import type { FieldRules } from './call/headers.js'
+import type { Books } from './call/outcome.js'
 import type { Connections } from './connections.js'
 import { DEFAULT_LIMITS, type Limits } from './http2/contract.js'
 
@@ -29,7 +30,9 @@ export interface Parts {
   readonly log: Log
   readonly limits: ExchangeLimits & { readonly connectTimeoutMs: number }
   readonly doors: DoorLimits
-  readonly count: CallCounter
+  /** Where its calls are accounted for. */
+  readonly books: Books
+  readonly rules: FieldRules
   readonly inFlight: InFlight
   /** How this side stands now. */
   standing(): Standing
@@ -59,8 +62,9 @@ export const MESH_LIMITS: Limits = {
 /** The calls that run, so that a drain can wait for them. */
 export interface InFlight {
   readonly count: number
-  /** @returns what ends the call; harmless twice */
-  begin(): () => void
+  begin(): void
+  /** Once for each `begin`. */
+  end(): void
   /** Resolves when no call runs, at once when none does. */
   idle(): Promise<void>
 }
@@ -73,16 +77,13 @@ export function openInFlight(): InFlight {
       return count
     },
     begin() {
-      let isRunning = true
       count += 1
-      return () => {
-        if (!isRunning) return
-        isRunning = false
-        count -= 1
-        if (count > 0) return
-        for (const resolve of waiting) resolve()
-        waiting.clear()
-      }
+    },
+    end() {
+      count -= 1
+      if (count > 0) return
+      for (const resolve of waiting) resolve()
+      waiting.clear()
     },
     idle: () => (count === 0 ? Promise.resolve() : new Promise((resolve) => void waiting.add(resolve))),
   }

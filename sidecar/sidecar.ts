@@ -1,14 +1,13 @@
 // The wiring of one identity: its parts, its doors, and how they go down. What it is given (credentials, world, recorder, clock) is
 // somebody else's to open and to close.
 
-import type { Server } from 'node:http'
 import type { Clock } from '../host/clock.js'
 import { pause } from '../host/clock.js'
-import { openHealthDoor } from '../host/health-door.js'
+import { type HealthDoor, openHealthDoor } from '../host/health-door.js'
 import { closeServer } from '../host/http-server.js'
 import type { Log } from '../host/log.js'
 import type { Metrics } from '../host/metrics.js'
-import { openSweep } from '../host/sweep.js'
+import type { Sweep } from '../host/sweep.js'
 import type { Turn } from '../host/turn.js'
 import type { Feed } from '../member/control/feed-client.js'
 import type { WorldHolder } from '../member/control/world.js'
@@ -16,16 +15,23 @@ import type { Credentials } from '../member/identity/credentials.js'
 import { whatHasEnded, whatIsLate } from '../member/identity/health.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Recorder } from './audit/recorder.js'
+import { FieldRules } from './call/headers.js'
+import { openReplayGuard, REPLAY_LIMITS } from './call/replay.js'
 import { openCallCounter, registerGauges } from './call-counter.js'
-import type { RunningSidecar, SidecarConfig } from './config.js'
+import type { AppPlace, RunningSidecar, SidecarConfig } from './config.js'
 import { openConnections } from './connections.js'
 import { credentialCheck } from './egress/guard.js'
 import { openEgressDoor } from './egress/listener.js'
-import { openPools } from './egress/pool.js'
-import { openApp } from './ingress/app.js'
+import { openPeers } from './egress/peers.js'
+import { type App, openApp } from './ingress/app.js'
+import { meshHostOf } from './ingress/call.js'
 import { openIngress } from './ingress/listener.js'
 import type { LocalSecrets, Ports } from './local-state.js'
 import { DOOR_LIMITS, type DoorLimits, openInFlight, type Parts } from './parts.js'
+import type { Door } from './transport/door.js'
+
+/** How long peers and clients may take to read their last answers. */
+const LAST_WORDS_MS = 1000
 
 export interface SidecarOptions {
   readonly config: SidecarConfig
@@ -36,6 +42,7 @@ export interface SidecarOptions {
   readonly recorder: Recorder
   readonly clock: Clock
   readonly turn: Turn
+  readonly sweep: Sweep
   readonly log: Log
   readonly metrics: Metrics
   readonly ports: Ports
@@ -62,20 +69,22 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   const state = { isDraining: false }
   const parts = openParts(options, () => state.isDraining)
   followRevocations(parts)
-  const pools = openPools(parts)
-  const app = config.app === null ? null : openApp(config.app, secrets.ingressSecret)
-  const servers: Server[] = []
+  const peers = openPeers(parts)
+  const app = config.app === null ? null : openAppOf(parts, config.app, secrets)
+  const inside = { parts, app, replays: openReplayGuard(REPLAY_LIMITS), meshHost: meshHostOf(parts.id) }
+  const doors: Door[] = []
+  let admin: HealthDoor | undefined
   const close = (): Promise<void> =>
-    closeAll(parts, servers, () => {
-      pools.close()
+    closeAll(parts, { doors, admin }, () => {
+      peers.close()
       app?.close()
     })
   const unready = (): string[] => reasonsAgainst(parts, state.isDraining)
   try {
-    const ingress = await openIngress({ parts, app, host: config.listen, port: ports.ingress })
-    servers.push(ingress.server)
+    const ingress = await openIngress({ inside, host: config.listen, port: ports.ingress })
+    doors.push(ingress)
     const checkCredential = config.egressAuth === 'none' ? null : credentialCheck(secrets.localCredential)
-    const shared = { parts, pools }
+    const shared = { parts, peers }
     const egress = await openEgressDoor({
       ...shared,
       checkCredential,
@@ -83,7 +92,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
       port: ports.egress,
       flag: '--egress-port',
     })
-    servers.push(egress.server)
+    doors.push(egress)
     const to: Record<string, number> = {}
     for (const { callee, port, open } of config.to) {
       const only = { only: callee, port, flag: `--to ${callee}=PORT` }
@@ -92,24 +101,27 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
         ...only,
         checkCredential: open ? null : checkCredential,
       })
-      servers.push(door.server)
+      doors.push(door)
       to[callee] = door.port
     }
-    const admin = await openHealthDoor({
+    admin = await openHealthDoor({
       port: ports.admin,
       metrics,
       log,
       unready,
       degraded: () => [...whatIsLate(options.credentials, options.clock), ...options.feed.troubles],
     })
-    servers.push(admin.server)
     return {
       ports: { egress: egress.port, ingress: ingress.port, admin: admin.port, to },
       unready,
       async drain() {
         state.isDraining = true
+        for (const door of doors) door.drain()
         const stop = new AbortController()
         await Promise.race([parts.inFlight.idle(), pause(parts.clock, config.settings.drainMs, stop.signal)])
+        // the last answers are on their way
+        const gone = Promise.all(doors.map((door) => door.empty()))
+        await Promise.race([gone, pause(parts.clock, LAST_WORDS_MS, stop.signal)])
         stop.abort()
       },
       close,
@@ -121,7 +133,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
 }
 
 function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
-  const { config, id, credentials, world, recorder, clock, turn, log, metrics, doors = DOOR_LIMITS } = options
+  const { config, id, credentials, world, recorder, clock, turn, sweep, log, metrics } = options
   const { settings } = config
   const parts: Parts = {
     id,
@@ -130,9 +142,9 @@ function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
     recorder,
     clock,
     turn,
-    sweep: openSweep(clock),
+    sweep,
     log,
-    connections: openConnections(clock, settings.streamMaxAgeMs),
+    connections: openConnections(clock, turn, settings.streamMaxAgeMs),
     limits: {
       bodyMaxBytes: settings.bodyMaxBytes,
       headTimeoutMs: settings.headTimeoutMs,
@@ -140,8 +152,9 @@ function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
       maxAgeMs: settings.streamMaxAgeMs,
       connectTimeoutMs: settings.connectTimeoutMs,
     },
-    doors,
-    count: openCallCounter(metrics),
+    doors: options.doors ?? DOOR_LIMITS,
+    books: { ledger: recorder, clock, count: openCallCounter(metrics) },
+    rules: new FieldRules(),
     inFlight: openInFlight(),
     standing: () => ({
       now: clock.now(),
@@ -181,8 +194,20 @@ function reasonsAgainst({ credentials, world, recorder, clock }: Parts, isDraini
   ]
 }
 
-async function closeAll(parts: Parts, servers: readonly Server[], rest: () => void): Promise<void> {
+function openAppOf({ turn, sweep, limits }: Parts, place: AppPlace, { ingressSecret }: LocalSecrets): App {
+  const { connectTimeoutMs } = limits
+  return openApp({ place, secret: ingressSecret, turn, sweep, connectTimeoutMs })
+}
+
+interface Opened {
+  readonly doors: readonly Door[]
+  readonly admin: HealthDoor | undefined
+}
+
+async function closeAll(parts: Parts, { doors, admin }: Opened, rest: () => void): Promise<void> {
   parts.connections.cutAll('DRAINING')
   rest()
-  await Promise.all(servers.map((server) => closeServer(server, 0)))
+  const closing = doors.map((door) => door.close())
+  if (admin !== undefined) closing.push(closeServer(admin.server, 0))
+  await Promise.all(closing)
 }

@@ -5,7 +5,7 @@ import { systemClock } from '../../host/clock.js'
 import type { Party } from '../../mesh/audit-record.js'
 import type { Recorder } from '../../sidecar/audit/recorder.js'
 import { newCallId } from '../../sidecar/call/call-id.js'
-import { openAccount } from '../../sidecar/call/outcome.js'
+import { Account } from '../../sidecar/call/outcome.js'
 
 export interface Cost {
   /** Microseconds a call, user and system. */
@@ -59,13 +59,8 @@ function oneTurn(recorder: Recorder, from: number, group: number): Promise<void>
 }
 
 function makeCall(recorder: Recorder, nth: number, done: (error: Error | undefined) => void): void {
-  const account = openAccount({
-    ledger: recorder,
-    clock: systemClock,
-    count: () => undefined,
-    callId: newCallId(systemClock.now()),
-    direction: 'ingress',
-  })
+  const books = { ledger: recorder, clock: systemClock, count: () => undefined }
+  const account = new Account(books, newCallId(systemClock.now()), 'ingress')
   account.decided(
     {
       caller: CALLERS[nth % CALLERS.length] ?? SELF,

@@ -1,12 +1,12 @@
-// One exchange in full: streams the request to the other side and the answer back, with back-pressure, nothing buffered, until one
-// of three things is gone: the work, the near side, or the far side. Tells how it ended; decides nothing and records nothing.
+// One exchange in full: relays the request to the far side and the answer back, with back-pressure and cancellation both ways, until it is
+// over. It holds what comes before the far side is open, within the near side's window. Tells how it ended; decides nothing, records nothing.
 
-import type { IncomingMessage, OutgoingMessage, ServerResponse } from 'node:http'
+import type { Sweep, Swept } from '../../host/sweep.js'
+import type { Outcome } from '../../mesh/audit-record.js'
 import { MeshError, type MeshErrorCode } from '../../mesh/errors.js'
-import type { Framing } from '../http1/head.js'
-import { dropRest } from './linger.js'
-import type { CallClock, Ending } from './outcome.js'
-import type { Upstream } from './upstream.js'
+import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
+import type { Follows, HttpStream, ResponseSink, StreamSink } from '../http/stream.js'
+import { H2, StreamError } from '../http/stream-error.js'
 
 export interface ExchangeLimits {
   readonly bodyMaxBytes: number
@@ -17,244 +17,400 @@ export interface ExchangeLimits {
   readonly maxAgeMs: number
 }
 
+/** A connection that is ready, judged, and on which nothing of this call was sent. */
+export interface Far {
+  /** Served a call before: that it is lost may say nothing about whom it leads to. */
+  readonly isUsed: boolean
+  /** @throws StreamError when it takes no stream, or the head cannot be sent */
+  open(head: RequestHead, follows: Follows, sink: ResponseSink): HttpStream
+}
+
 /** What the far side's head becomes for the near side. */
 export interface AnswerHead {
-  readonly fields: readonly string[]
+  readonly fields: RawFields
   /** Set when the far sidecar answered instead of its app. */
   readonly denied: MeshErrorCode | null
 }
 
-export interface ExchangeOptions {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  readonly framing: Framing
-  /** The near side waits for 100 (Continue) before it sends the body. */
-  readonly expectsContinue: boolean
-  /** Ready, judged and recorded; nothing was sent yet. */
-  readonly upstream: Upstream
-  readonly limits: ExchangeLimits
-  readonly clock: CallClock
+/** The call that an exchange is for. */
+export interface ExchangeOwner {
   /** @throws MeshError when the answer must not be passed on */
-  readonly readAnswer: (answer: IncomingMessage) => AnswerHead
+  readAnswer(head: ResponseHead): AnswerHead
   /** Why a connection of this call was torn down by us; undefined when it was not. */
-  readonly cutReason: () => MeshErrorCode | undefined
+  cutReason(): MeshErrorCode | undefined
   /** The far side is gone, as an error of this side. */
-  readonly lost: (cause: Error) => MeshError
+  lost(cause: StreamError): MeshError
+  /** Once. Nothing is relayed any more. */
+  exchanged(exchanged: Exchanged): void
 }
 
-export interface Exchanged extends Ending {
-  /** Set when nothing was answered yet: the door answers it. */
+export interface Exchanged {
+  readonly outcome: Outcome
+  readonly reason: MeshErrorCode | 'OK'
+  readonly status: number | null
+  /** Set when nothing was answered yet: the owner answers it. */
   readonly error: MeshError | null
-  /** The far side closed a kept connection before it said or took anything: another connection may do. */
-  readonly isStale: boolean
-}
-
-/** Runs the exchange to its end. Never rejects. */
-export function exchange(options: ExchangeOptions): Promise<Exchanged> {
-  return new Promise((resolve) => new Exchange(options, resolve).start())
+  /** The far side surely did nothing, or was a kept connection that had ended: another connection may do. */
+  readonly mayRepeat: boolean
 }
 
 /** Safe to send a second time (RFC 9110 §9.2.2). */
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+const NOTHING = Buffer.alloc(0)
 
-/** True when a kept connection turned out dead, and sending the request again can do no harm. */
-export function mayRepeat(
-  { isStale }: Exchanged,
-  { head, response }: { head: { method: string; framing: Framing }; response: ServerResponse },
-): boolean {
-  return isStale && head.framing.kind === 'none' && IDEMPOTENT.has(head.method) && !response.destroyed
-}
+type Phase = 'held' | 'request' | 'head' | 'answer' | 'stream' | 'over'
 
-/** Sends the head. flushHeaders() would write it as UTF-8, and turn each byte above 0x7f into two. */
-function flushHead(message: OutgoingMessage): void {
-  message.write(Buffer.alloc(0))
-}
+/** The near side's sink. It is made when the request arrives; `forward` opens the far side later. */
+export class Exchange implements StreamSink, Swept {
+  readonly near: HttpStream
+  readonly #owner: ExchangeOwner
+  readonly #limits: ExchangeLimits
+  readonly #sweep: Sweep
+  readonly #startedAt: number
+  #far: HttpStream | undefined
+  #farSink: FarSink | undefined
+  /** What came before the far side was open. */
+  #held: Buffer[] = []
+  #trailers: RawFields | undefined
+  #isRequestEnded = false
+  #phase: Phase = 'held'
+  #movedAt: number
+  #method = ''
+  #isUsed = false
+  /** Taken from the near side, given to the far side, and held back there; and the other way round. */
+  #owedNear = 0
+  #owedFar = 0
+  #isFarBlocked = false
+  #isNearBlocked = false
+  #answerTrailers: RawFields | undefined
+  /** `told`: the near side knows already. */
+  #answerEnd: 'open' | 'reached' | 'told' = 'open'
+  /** Both sides speak until both have ended (RFC 9110 §9.3.6). */
+  #isTunnel = false
+  #status: number | null = null
+  #denied: MeshErrorCode | null = null
+  /** Body bytes from the caller to the callee, and back. */
+  bytesIn = 0
+  bytesOut = 0
 
-class Exchange {
-  private readonly options: ExchangeOptions
-  private readonly settle: (exchanged: Exchanged) => void
-  private isSettled = false
-  private bytesIn = 0
-  private bytesOut = 0
-  private status: number | null = null
-  private denied: MeshErrorCode | null = null
-  private answer: IncomingMessage | undefined
-  private movedAt: number
-  private phase: 'request' | 'head' | 'answer' | 'stream' = 'request'
-  private readonly timers = new Map<'idle' | 'age', { cancel(): void }>()
-
-  constructor(options: ExchangeOptions, settle: (exchanged: Exchanged) => void) {
-    this.options = options
-    this.settle = settle
-    this.movedAt = options.clock.monotonic()
+  constructor(near: HttpStream, owner: ExchangeOwner, limits: ExchangeLimits, sweep: Sweep) {
+    this.near = near
+    this.#owner = owner
+    this.#limits = limits
+    this.#sweep = sweep
+    this.#startedAt = sweep.now()
+    this.#movedAt = this.#startedAt
   }
 
-  start(): void {
-    const { response, upstream, clock, limits } = this.options
-    response.once('close', this.onNearClosed)
-    if (response.destroyed || response.socket?.destroyed === true) {
-      this.onNearClosed()
-      return
-    }
-    this.timers.set(
-      'age',
-      clock.after(limits.maxAgeMs, () =>
-        this.fail(new MeshError('CALL_CUT', 'the call is older than stream.maxAge'), 'cut'),
-      ),
-    )
-    this.watch()
-    upstream.listen({ answered: this.onAnswer, lost: this.onLost })
-    this.sendRequest()
+  /** The call is over, for whatever reason: nothing is relayed any more. */
+  get isOver(): boolean {
+    return this.#phase === 'over'
   }
 
-  private sendRequest(): void {
-    const { request, response, framing, upstream, expectsContinue } = this.options
-    if (this.isSettled) return
-    if (framing.kind === 'none') {
-      upstream.request.end()
-      this.enter('head')
-      return
-    }
-    if (expectsContinue) response.writeContinue()
-    flushHead(upstream.request)
-    upstream.request.on('drain', () => request.resume())
-    request.on('data', this.onRequestData)
-    request.on('end', () => {
-      if (this.isSettled) return
-      upstream.request.end()
-      if (this.phase === 'request') this.enter('head')
-    })
+  /** The near side was given the head of an answer. */
+  get isAnswered(): boolean {
+    return this.#status !== null
   }
 
-  private readonly onRequestData = (chunk: Buffer): void => {
-    if (this.isSettled) return
-    this.movedAt = this.options.clock.monotonic()
-    this.bytesIn += chunk.length
-    if (this.bytesIn > this.options.limits.bodyMaxBytes)
-      this.fail(new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max'), 'failed')
-    else if (!this.options.upstream.request.write(chunk)) this.options.request.pause()
-  }
-
-  private readonly onAnswer = (answer: IncomingMessage): void => {
-    const { response } = this.options
-    if (this.isSettled) return
-    this.answer = answer
+  /**
+   * Sends the request on. May be called again on another connection after an end that `mayRepeat`.
+   * @throws StreamError | MeshError when the far side takes no stream; nothing was sent then, and the exchange still waits
+   */
+  forward(far: Far, head: RequestHead): void {
+    const isWhole = this.#isRequestEnded && this.#held.length === 0 && this.#trailers === undefined
+    const sink = new FarSink(this)
+    this.#farSink = sink
+    this.#method = head.method
+    this.#isTunnel = head.method === 'CONNECT'
+    this.#isUsed = far.isUsed
+    this.#phase = isWhole ? 'head' : 'request'
+    this.#movedAt = this.#sweep.now()
+    let opened: HttpStream
     try {
-      const { statusCode = 502 } = answer
-      // node:http takes a 101 without Upgrade for a final answer; the next hop would take what follows for another protocol
-      if (statusCode < 200) throw new MeshError('APP_RESPONSE_INVALID', `${statusCode} is no final answer`)
-      const { fields, denied } = this.options.readAnswer(answer)
-      this.denied = denied
-      this.status = statusCode
-      response.writeHead(this.status, fields as string[])
+      opened = far.open(head, isWhole ? 'nothing' : 'more', sink)
     } catch (error) {
-      this.status = null
+      this.#farSink = undefined
+      this.#phase = 'held'
+      throw error
+    }
+    this.#far = opened
+    this.#sweep.watch(this, this.#nextLook())
+    if (!isWhole) this.#sendHeld(opened)
+  }
+
+  /** Ends the exchange from outside: the owner answers, or has answered, itself. */
+  abandon(): void {
+    this.#end()
+  }
+
+  #sendHeld(far: HttpStream): void {
+    const held = this.#held
+    this.#held = []
+    const last = this.#isRequestEnded && this.#trailers === undefined ? held.pop() : undefined
+    for (const bytes of held) this.#pass(far, bytes)
+    if (!this.#isRequestEnded) return
+    if (last !== undefined) {
+      this.near.consume(last.length)
+      far.end(last)
+    } else this.#endRequest(far)
+    this.#enter('head')
+  }
+
+  #pass(far: HttpStream, bytes: Buffer): void {
+    if (far.write(bytes) && !this.#isFarBlocked) this.near.consume(bytes.length)
+    else {
+      this.#isFarBlocked = true
+      this.#owedNear += bytes.length
+    }
+  }
+
+  #endRequest(far: HttpStream): void {
+    if (this.#trailers === undefined) far.end(NOTHING)
+    else far.endWithTrailers(this.#trailers)
+  }
+
+  // The near side: the request.
+
+  onData(bytes: Buffer): void {
+    if (this.#phase === 'over') {
+      this.near.consume(bytes.length)
+      return
+    }
+    this.#movedAt = this.#sweep.now()
+    this.bytesIn += bytes.length
+    if (this.bytesIn > this.#limits.bodyMaxBytes)
+      this.fail(new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max'), 'failed')
+    else if (this.#far === undefined) this.#held.push(Buffer.from(bytes))
+    else this.#pass(this.#far, bytes)
+  }
+
+  onTrailers(fields: RawFields): void {
+    this.#trailers = fields
+  }
+
+  onEnd(): void {
+    this.#isRequestEnded = true
+    if (this.#phase === 'over' || this.#far === undefined) return
+    this.#endRequest(this.#far)
+    if (this.#phase === 'request') this.#enter('head')
+    else if (this.#answerEnd === 'told') this.#completed()
+  }
+
+  /** The near side is gone: what we work on for it is not wanted any more. */
+  onReset(): void {
+    if (this.#phase === 'over') return
+    const reason = this.#owner.cutReason()
+    this.#finish(reason === undefined ? 'aborted' : 'cut', reason ?? 'OK')
+  }
+
+  /** The near side takes more of the answer. */
+  onDrain(): void {
+    this.#isNearBlocked = false
+    this.#movedAt = this.#sweep.now()
+    const owed = this.#owedFar
+    this.#owedFar = 0
+    if (owed > 0) this.#far?.consume(owed)
+    if (this.#answerEnd === 'reached' && this.#phase !== 'over') this.#endAnswer()
+  }
+
+  // The far side: the answer. FarSink hands it on.
+
+  farInterim(head: ResponseHead): void {
+    // 100 was the near door's own to say, and 101 is none of an answer
+    if (head.status !== 100) this.near.interim(head)
+  }
+
+  farHead(head: ResponseHead): void {
+    try {
+      const { fields, denied } = this.#owner.readAnswer(head)
+      this.#denied = denied
+      const isWhole = this.#far?.isRemoteEnded === true
+      this.near.respond({ status: head.status, fields }, isWhole ? 'nothing' : 'more')
+      this.#status = head.status
+      if (isWhole) this.#answerEnd = 'told'
+    } catch (error) {
+      this.fail(unanswerable(error), 'failed')
+      return
+    }
+    this.#enter(firstOf(head.fields, 'content-length') === undefined ? 'stream' : 'answer')
+  }
+
+  farData(bytes: Buffer): void {
+    this.#movedAt = this.#sweep.now()
+    this.bytesOut += bytes.length
+    if (this.near.write(bytes) && !this.#isNearBlocked) this.#far?.consume(bytes.length)
+    else {
+      this.#isNearBlocked = true
+      this.#owedFar += bytes.length
+    }
+  }
+
+  farTrailers(fields: RawFields): void {
+    this.#answerTrailers = fields
+  }
+
+  farEnd(): void {
+    if (this.#answerEnd === 'told') {
+      this.#completed()
+      return
+    }
+    this.#answerEnd = 'reached'
+    // whole only when the near side has taken everything: then nothing can be lost on this side any more
+    if (!this.#isNearBlocked) this.#endAnswer()
+  }
+
+  farReset(error: StreamError): void {
+    const reason = this.#owner.cutReason()
+    if (reason !== undefined) {
+      this.fail(new MeshError(reason, 'the connection was cut'), 'cut')
+      return
+    }
+    const isUntouched = this.#status === null && this.bytesIn === 0
+    const isStale = this.#isUsed && IDEMPOTENT.has(this.#method)
+    this.fail(this.#owner.lost(error), 'failed', isUntouched && (isStale || error.h2 === H2.REFUSED_STREAM))
+  }
+
+  farDrain(): void {
+    this.#isFarBlocked = false
+    this.#movedAt = this.#sweep.now()
+    const owed = this.#owedNear
+    this.#owedNear = 0
+    if (owed > 0) this.near.consume(owed)
+  }
+
+  #endAnswer(): void {
+    const { near } = this
+    if (this.#answerTrailers === undefined) near.end(NOTHING)
+    else near.endWithTrailers(this.#answerTrailers)
+    this.#answerEnd = 'told'
+    if (!this.#isTunnel || this.#isRequestEnded) this.#completed()
+  }
+
+  #completed(): void {
+    // an answer that came before the request was whole: the rest is not wanted
+    if (!this.near.isRemoteEnded) this.near.reset(H2.NO_ERROR)
+    this.#finish(this.#denied === null ? 'completed' : 'failed', this.#denied ?? 'OK')
+  }
+
+  /** Ends it with an error: told to the near side by the owner, or by a reset when the answer had begun. */
+  fail(error: MeshError, outcome: 'failed' | 'cut', mayRepeat = false): void {
+    if (this.#phase === 'over') return
+    const isAnswered = this.isAnswered
+    if (mayRepeat) this.#rewind(error)
+    else this.#finish(outcome, error.code, isAnswered ? null : error)
+    if (isAnswered) this.near.reset(H2.INTERNAL_ERROR)
+  }
+
+  /** As it was before `forward`. */
+  #rewind(error: MeshError): void {
+    this.#drop()
+    this.#phase = 'held'
+    this.#sweep.forget(this)
+    this.#owner.exchanged({ outcome: 'failed', reason: error.code, status: null, error, mayRepeat: true })
+  }
+
+  #finish(outcome: Outcome, reason: MeshErrorCode | 'OK', error: MeshError | null = null): void {
+    if (this.#phase === 'over') return
+    this.#end()
+    this.#owner.exchanged({ outcome, reason, status: this.#status, error, mayRepeat: false })
+  }
+
+  #end(): void {
+    this.#phase = 'over'
+    this.#sweep.forget(this)
+    this.#drop()
+    for (const bytes of this.#held) this.near.consume(bytes.length)
+    this.#held = []
+    if (this.#owedNear > 0) this.near.consume(this.#owedNear)
+    this.#owedNear = 0
+  }
+
+  #drop(): void {
+    const far = this.#far
+    this.#far = undefined
+    this.#farSink?.leave()
+    this.#farSink = undefined
+    if (far === undefined || far.isClosed) return
+    if (this.#owedFar > 0) far.consume(this.#owedFar)
+    this.#owedFar = 0
+    far.reset(this.#answerEnd === 'open' ? H2.CANCEL : H2.NO_ERROR)
+  }
+
+  #enter(phase: Phase): void {
+    this.#phase = phase
+    this.#movedAt = this.#sweep.now()
+    this.#sweep.watch(this, this.#nextLook())
+  }
+
+  /** When the phase is too long, ms monotonic. */
+  #deadline(): number {
+    const { headTimeoutMs, idleTimeoutMs } = this.#limits
+    if (this.#phase === 'stream') return Number.POSITIVE_INFINITY
+    return this.#movedAt + (this.#phase === 'head' ? headTimeoutMs : idleTimeoutMs)
+  }
+
+  #nextLook(): number {
+    return Math.min(this.#deadline(), this.#startedAt + this.#limits.maxAgeMs)
+  }
+
+  look(now: number): number {
+    if (this.#phase === 'over' || this.#phase === 'held') return Number.POSITIVE_INFINITY
+    if (now >= this.#startedAt + this.#limits.maxAgeMs)
+      this.fail(new MeshError('CALL_CUT', 'the call is older than stream.maxAge'), 'cut')
+    else if (now >= this.#deadline())
       this.fail(
-        error instanceof MeshError
-          ? error
-          : new MeshError('APP_RESPONSE_INVALID', 'the answer cannot be passed on', { cause: error }),
+        this.#phase === 'request'
+          ? new MeshError('CALL_TIMEOUT', 'the request body did not arrive in time')
+          : new MeshError('CALLEE_TIMEOUT', 'the answer did not arrive in time'),
         'failed',
       )
-      return
-    }
-    // Sent now and not with the first body byte: the head of an event stream may be all there is for a long time.
-    flushHead(response)
-    this.enter(answer.headers['content-length'] === undefined ? 'stream' : 'answer')
-    response.on('drain', () => answer.resume())
-    answer.on('data', this.onAnswerData)
-    answer.on('end', () => {
-      if (answer.complete) response.end()
-    })
-    answer.on('error', this.onLost)
-    answer.on('close', () => {
-      if (!answer.complete) this.onLost(new Error('the answer ended early'))
-    })
+    return this.isOver ? Number.POSITIVE_INFINITY : this.#nextLook()
+  }
+}
+
+/** What is no error of ours to tell: the far side said what the near side cannot be told. */
+function unanswerable(error: unknown): MeshError {
+  if (error instanceof MeshError && !(error instanceof StreamError)) return error
+  return new MeshError('APP_RESPONSE_INVALID', 'the answer cannot be passed on', { cause: error })
+}
+
+/** The far side's sink; a far side that was dropped is heard no more. */
+class FarSink implements ResponseSink {
+  #exchange: Exchange | undefined
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange
   }
 
-  private readonly onAnswerData = (chunk: Buffer): void => {
-    if (this.isSettled) return
-    this.movedAt = this.options.clock.monotonic()
-    this.bytesOut += chunk.length
-    if (!this.options.response.write(chunk)) this.answer?.pause()
+  leave(): void {
+    this.#exchange = undefined
   }
 
-  private readonly onLost = (cause: Error): void => {
-    const reason = this.options.cutReason()
-    if (reason !== undefined) this.fail(new MeshError(reason, 'the connection was cut'), 'cut')
-    else this.fail(this.options.lost(cause), 'failed', this.options.upstream.isReused)
+  onInterim(head: ResponseHead): void {
+    this.#exchange?.farInterim(head)
   }
 
-  /** The near side's response is over: sent whole, or its reader is gone. */
-  private readonly onNearClosed = (): void => {
-    if (this.options.response.writableFinished && this.answer?.complete === true) {
-      this.finish('completed', this.denied ?? 'OK')
-      return
-    }
-    const reason = this.options.cutReason()
-    this.finish(reason === undefined ? 'aborted' : 'cut', reason ?? 'OK')
+  onHead(head: ResponseHead): void {
+    this.#exchange?.farHead(head)
   }
 
-  private fail(error: MeshError, outcome: 'failed' | 'cut', wasReused = false): void {
-    if (this.isSettled) return
-    const isAnswered = this.options.response.headersSent
-    const isStale = wasReused && this.answer === undefined && this.bytesIn === 0
-    this.finish(outcome, error.code, { error: isAnswered ? null : error, isStale })
-    if (isAnswered) this.options.response.destroy()
+  onData(bytes: Buffer): void {
+    this.#exchange?.farData(bytes)
   }
 
-  private finish(
-    outcome: Ending['outcome'],
-    reason: Ending['reason'],
-    { error = null, isStale = false }: { error?: MeshError | null; isStale?: boolean } = {},
-  ): void {
-    if (this.isSettled) return
-    this.isSettled = true
-    for (const timer of this.timers.values()) timer.cancel()
-    const { request, response, upstream } = this.options
-    response.off('close', this.onNearClosed)
-    if (outcome !== 'completed' || !upstream.request.writableFinished) upstream.destroy()
-    if (!request.complete) dropRest(request, this.options.clock)
-    this.settle({
-      outcome: outcome === 'completed' && this.denied !== null ? 'failed' : outcome,
-      reason,
-      status: this.status,
-      bytesIn: this.bytesIn,
-      bytesOut: this.bytesOut,
-      error,
-      isStale,
-    })
+  onTrailers(fields: RawFields): void {
+    this.#exchange?.farTrailers(fields)
   }
 
-  private enter(phase: 'head' | 'answer' | 'stream'): void {
-    this.phase = phase
-    this.movedAt = this.options.clock.monotonic()
-    this.watch()
+  onEnd(): void {
+    this.#exchange?.farEnd()
   }
 
-  private limitMs(): number | undefined {
-    const { headTimeoutMs, idleTimeoutMs } = this.options.limits
-    if (this.phase === 'stream') return undefined
-    return this.phase === 'head' ? headTimeoutMs : idleTimeoutMs
+  onReset(error: StreamError): void {
+    this.#exchange?.farReset(error)
   }
 
-  /** One timer, moved on only when it fires: a byte costs no more than a clock reading. */
-  private watch(): void {
-    this.timers.get('idle')?.cancel()
-    const limit = this.limitMs()
-    if (limit === undefined || this.isSettled) return
-    const left = this.movedAt + limit - this.options.clock.monotonic()
-    if (left > 0) {
-      this.timers.set(
-        'idle',
-        this.options.clock.after(left, () => this.watch()),
-      )
-      return
-    }
-    this.fail(
-      this.phase === 'request'
-        ? new MeshError('CALL_TIMEOUT', 'the request body did not arrive in time')
-        : new MeshError('CALLEE_TIMEOUT', 'the answer did not arrive in time'),
-      'failed',
-    )
+  onDrain(): void {
+    this.#exchange?.farDrain()
   }
 }

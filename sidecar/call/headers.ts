@@ -3,15 +3,14 @@
 
 import type { SpiffeId } from '../../mesh/spiffe-id.js'
 import type { Svid } from '../../mesh/svid.js'
-import { endToEnd, foldName, type RawFields, valuesOf } from '../http1/fields.js'
-import type { Framing } from '../http1/head.js'
+import { foldName, type RawFields } from '../http/message.js'
 import type { Trace } from './trace.js'
 import { formatClaim, TROTH_CALL } from './troth-call.js'
 
 /** Our name in Via (RFC 9110 §7.6.3). */
 const VIA = '1.1 troth'
 
-const IDENTITY = new Set([
+const IDENTITY: ReadonlySet<string> = new Set([
   TROTH_CALL,
   'x-forwarded-client-cert',
   // RFC 9440
@@ -19,7 +18,7 @@ const IDENTITY = new Set([
   'client-cert-chain',
 ])
 /** Claims about who is at the other end of a hop; the ingress alone knows. */
-const FORWARDING = new Set([
+const FORWARDING: ReadonlySet<string> = new Set([
   'forwarded',
   'x-forwarded-for',
   'x-forwarded-host',
@@ -27,17 +26,37 @@ const FORWARDING = new Set([
   'x-forwarded-proto',
   'x-real-ip',
 ])
-
 /**
  * Fields by which many frameworks let a request name another method or path than its first line: the app would run an operation
  * that nobody judged. No RFC knows them.
  */
-const OVERRIDING = new Set([
+const OVERRIDING: ReadonlySet<string> = new Set([
   'x-http-method',
   'x-http-method-override',
   'x-method-override',
   'x-original-url',
   'x-rewrite-url',
+])
+/** For this hop alone: what speaks to a proxy, and what the door has answered itself. */
+const OF_THIS_HOP: ReadonlySet<string> = new Set([
+  'expect',
+  'http2-settings',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
+])
+
+/** Framing and addressing; their own spellings are the codec's, and any other is somebody's attempt. */
+const OF_THE_CODEC: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'host',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
 ])
 
 /** True for a field that speaks of identity or of the sidecar, however it is spelled. */
@@ -46,20 +65,43 @@ export function isIdentityField(name: string): boolean {
   return IDENTITY.has(folded) || folded.startsWith('x-troth-')
 }
 
-export interface Outgoing {
-  readonly fields: RawFields
-  readonly framing: Framing
-  readonly method: string
-  readonly host: string
-  readonly trace: Trace
+/** What becomes of a field: the strictest hop that drops it. */
+type Fate = 'passes' | 'referer' | 'not-to-app' | 'dropped'
+
+/** Names are few: what was thought of one is kept, for as many as a head of an attacker cannot fill. */
+const MAX_NAMES = 1024
+
+/** Decides about names, and remembers what it decided. One an identity. */
+export class FieldRules {
+  readonly #known = new Map<string, Fate>()
+
+  fateOf(name: string): Fate {
+    const known = this.#known.get(name)
+    if (known !== undefined) return known
+    const fate = judge(name)
+    if (this.#known.size < MAX_NAMES) this.#known.set(name, fate)
+    return fate
+  }
 }
 
-/** The head that the egress sends to the callee's sidecar. */
-export function headToMesh(request: Outgoing, claim: { id: string; sentAt: number }): string[] {
-  // the address of the path form holds the local credential
-  const tellsCredential = valuesOf(request.fields, 'referer').some((value) => value.includes('/~'))
-  const keep = (name: string): boolean => !isIdentityField(name) && !(tellsCredential && name === 'referer')
-  return [...requestHead(request, keep), TROTH_CALL, formatClaim(claim)]
+function judge(name: string): Fate {
+  if (name === 'referer') return 'referer'
+  const folded = foldName(name)
+  if (isIdentityField(name) || OF_THIS_HOP.has(folded)) return 'dropped'
+  if (folded !== name && OF_THE_CODEC.has(folded)) return 'dropped'
+  return FORWARDING.has(folded) || OVERRIDING.has(folded) ? 'not-to-app' : 'passes'
+}
+
+/** The fields that the egress sends to the callee's sidecar. */
+export function fieldsToMesh(
+  rules: FieldRules,
+  fields: RawFields,
+  trace: Trace,
+  claim: { readonly id: string; readonly sentAt: number },
+): string[] {
+  const out = passedOn(rules, fields, trace, 'to-mesh')
+  out.push(TROTH_CALL, formatClaim(claim))
+  return out
 }
 
 /** Who calls, as the ingress proved it. */
@@ -79,44 +121,55 @@ export interface ForApp {
   readonly meshHost: string
 }
 
-/** The head that the ingress sends to the app. */
-export function headToApp(
-  request: Outgoing,
-  { caller, callId, scopes, ingressSecret, meshHost }: ForApp,
-): string[] {
-  return [
-    ...requestHead(request, mayReachApp),
-    'x-forwarded-host',
-    meshHost,
-    'x-forwarded-proto',
-    'http',
-    'x-forwarded-client-cert',
-    caller.xfcc,
-    'x-troth-caller',
-    caller.svid.id,
-    'x-troth-scopes',
-    scopes.join(' '),
-    'x-troth-call-id',
-    callId,
-    'x-troth-ingress',
-    ingressSecret,
-  ]
+/** The fields that the ingress sends to the app. */
+export function fieldsToApp(rules: FieldRules, fields: RawFields, trace: Trace, proven: ForApp): string[] {
+  const { caller, callId, scopes, ingressSecret, meshHost } = proven
+  const out = passedOn(rules, fields, trace, 'to-app')
+  out.push('x-forwarded-host', meshHost)
+  out.push('x-forwarded-proto', 'http')
+  out.push('x-forwarded-client-cert', caller.xfcc)
+  out.push('x-troth-caller', caller.svid.id)
+  out.push('x-troth-scopes', scopes.length === 1 ? (scopes[0] ?? '') : scopes.join(' '))
+  out.push('x-troth-call-id', callId)
+  out.push('x-troth-ingress', ingressSecret)
+  return out
 }
 
-function mayReachApp(name: string): boolean {
-  const folded = foldName(name)
-  return !isIdentityField(name) && !FORWARDING.has(folded) && !OVERRIDING.has(folded)
+/** The fields of an answer for the next hop: none of those that only the sidecars may speak. */
+export function fieldsOfAnswer(rules: FieldRules, fields: RawFields): string[] {
+  const out: string[] = []
+  let via = ''
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] ?? ''
+    if (name === 'via') via += `${fields[at + 1] ?? ''}, `
+    else if (rules.fateOf(name) !== 'dropped') out.push(name, fields[at + 1] ?? '')
+  }
+  out.push('via', via + VIA)
+  return out
 }
 
-/** The head of an answer for the next hop: its own framing, none of the fields that only the sidecars may speak. */
-export function headOfAnswer(fields: RawFields, status: number): string[] {
-  const kept = endToEnd(fields, (name) => name !== 'via' && !isIdentityField(name))
-  // A 204 has no Content-Length (RFC 9110 §8.6); of several equal ones the parser has left one meaning.
-  const [length] = status === 204 ? [] : valuesOf(fields, 'content-length')
-  if (length !== undefined && valuesOf(fields, 'transfer-encoding').length === 0)
-    kept.push('content-length', length)
-  kept.push('via', viaOf(fields))
-  return kept
+function passedOn(rules: FieldRules, fields: RawFields, trace: Trace, way: Way): string[] {
+  const out: string[] = []
+  let via = ''
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] ?? ''
+    const value = fields[at + 1] ?? ''
+    if (name === 'via') via += `${value}, `
+    else if (name === 'traceparent' || name === 'tracestate') {
+      if (trace.received) out.push(name, value)
+    } else if (passes(rules.fateOf(name), value, way)) out.push(name, value)
+  }
+  out.push('via', via + VIA)
+  if (!trace.received) out.push('traceparent', trace.traceparent)
+  return out
+}
+
+type Way = 'to-mesh' | 'to-app'
+
+/** @param value of a referer: the address of the path form holds the local credential */
+function passes(fate: Fate, value: string, way: Way): boolean {
+  if (fate === 'referer') return way === 'to-app' || !value.includes('/~')
+  return fate === 'passes' || (fate === 'not-to-app' && way === 'to-mesh')
 }
 
 /**
@@ -133,28 +186,3 @@ export function formatXfcc(by: SpiffeId, svid: Svid, subject: string): string {
     .replace(/["\\]/g, '\\$&')
   return `By=${by};Hash=${svid.fingerprint};Subject="${name}";URI=${svid.id}`
 }
-
-function requestHead(
-  { fields, framing, method, host, trace }: Outgoing,
-  keep: (name: string) => boolean,
-): string[] {
-  const head = ['host', host]
-  head.push(
-    ...endToEnd(
-      fields,
-      (name) =>
-        name !== 'via' && keep(name) && (trace.received || (name !== 'traceparent' && name !== 'tracestate')),
-    ),
-  )
-  if (framing.kind === 'chunked') head.push('transfer-encoding', 'chunked')
-  else if (framing.kind === 'length') head.push('content-length', String(framing.bytes))
-  else if (EXPECTS_BODY.has(method)) head.push('content-length', '0')
-  head.push('via', viaOf(fields))
-  if (!trace.received) head.push('traceparent', trace.traceparent)
-  return head
-}
-
-/** Methods whose absent body is said aloud (RFC 9110 §8.6). */
-const EXPECTS_BODY = new Set(['POST', 'PUT', 'PATCH'])
-
-const viaOf = (fields: RawFields): string => [...valuesOf(fields, 'via'), VIA].join(', ')

@@ -39,47 +39,44 @@ export type CallCounter = (
 /** What the account does not know of a decision. */
 export type DecidedNow = Omit<Decided, 'kind' | 'at' | 'callId' | 'direction'>
 
-export interface Account {
+/** Whom an account tells; one an identity. */
+export interface Books {
+  readonly ledger: CallLedger
+  readonly clock: CallClock
+  readonly count: CallCounter
+}
+
+export class Account {
+  readonly callId: string
+  readonly #books: Books
+  readonly #direction: Direction
+  readonly #startedAt: number
+  #decision: 'permit' | 'deny' | undefined
+  #isEnded = false
+
+  constructor(books: Books, callId: string, direction: Direction) {
+    this.callId = callId
+    this.#books = books
+    this.#direction = direction
+    this.#startedAt = books.clock.monotonic()
+  }
+
+  /** The decision is committed: a byte may go on. */
+  get isDecided(): boolean {
+    return this.#decision !== undefined
+  }
+
   /**
    * Settles when the decision is committed; only then may a byte go on.
    * @param settle with AUDIT_UNAVAILABLE | CALL_ID_INVALID | AUDIT_RECORD_INVALID when it is not; never runs before this returns
    */
-  decided(record: DecidedNow, settle: Settle): void
-  /** The first call counts; without a committed decision there is nothing to end. */
-  ended(ending: Ending): void
-}
-
-export interface AccountOptions {
-  readonly ledger: CallLedger
-  readonly clock: CallClock
-  readonly count: CallCounter
-  readonly callId: string
-  readonly direction: Direction
-}
-
-export function openAccount(options: AccountOptions): Account {
-  return new CallAccount(options)
-}
-
-class CallAccount implements Account {
-  private readonly options: AccountOptions
-  private readonly startedAt: number
-  /** Undefined until it is committed. */
-  private decision: 'permit' | 'deny' | undefined
-  private isEnded = false
-
-  constructor(options: AccountOptions) {
-    this.options = options
-    this.startedAt = options.clock.monotonic()
-  }
-
-  // Members are named one by one here and below: copying whole objects cost more than writing the record.
   decided(it: DecidedNow, settle: Settle): void {
-    const { ledger, clock, callId, direction } = this.options
+    // Members are named one by one here and below: copying whole objects cost more than writing the record.
+    const { ledger, clock } = this.#books
     const record = {
       at: clock.now(),
-      callId,
-      direction,
+      callId: this.callId,
+      direction: this.#direction,
       caller: it.caller,
       callerKind: it.callerKind,
       callee: it.callee,
@@ -93,41 +90,34 @@ class CallAccount implements Account {
       traceparent: it.traceparent,
     }
     ledger.decided(record, (error) => {
-      if (error === undefined) this.decision = record.decision
+      if (error === undefined) this.#decision = record.decision
       settle(error)
     })
   }
 
-  ended({ outcome, reason, status, bytesIn, bytesOut }: Ending): void {
-    const { decision } = this
-    if (this.isEnded || decision === undefined) return
-    this.isEnded = true
-    const { ledger, clock, count, callId, direction } = this.options
-    const elapsedMs = clock.monotonic() - this.startedAt
-    const durationUs = Math.round(elapsedMs * 1000)
+  /** The first call counts; without a committed decision there is nothing to end. */
+  ended(ending: Ending): void {
+    if (this.#isEnded || this.#decision === undefined) return
+    this.#isEnded = true
+    const { ledger, clock, count } = this.#books
+    const elapsedMs = clock.monotonic() - this.#startedAt
     ledger.ended({
+      outcome: ending.outcome,
+      reason: ending.reason,
+      status: ending.status,
+      bytesIn: ending.bytesIn,
+      bytesOut: ending.bytesOut,
       at: clock.now(),
-      callId,
-      direction,
-      outcome,
-      reason,
-      status,
-      bytesIn,
-      bytesOut,
-      durationUs,
+      callId: this.callId,
+      direction: this.#direction,
+      durationUs: Math.round(elapsedMs * 1000),
     })
-    count(direction, { decision, outcome, seconds: elapsedMs / 1000 })
+    count(this.#direction, {
+      decision: this.#decision,
+      outcome: ending.outcome,
+      seconds: elapsedMs / 1000,
+    })
   }
-}
-
-/** Resolves when the decision is committed. @throws MeshError as Account.decided */
-export function whenDecided(account: Account, record: DecidedNow): Promise<void> {
-  return new Promise((resolve, reject) => {
-    account.decided(record, (error) => {
-      if (error === undefined) resolve()
-      else reject(error)
-    })
-  })
 }
 
 /** The end of a call that the sidecar answered itself. */

@@ -1,8 +1,8 @@
 // W3C Trace Context: a valid traceparent is passed on untouched, anything else is replaced by a new one, so that both ledgers and
 // the app's own traces can be joined.
 
-import { randomBytes } from 'node:crypto'
-import { type RawFields, valuesOf } from '../http1/fields.js'
+import { randomUUID } from 'node:crypto'
+import { firstOf, type RawFields, valuesOf } from '../http/message.js'
 
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[ -~]*)?$/
 
@@ -14,12 +14,13 @@ export interface Trace {
 
 /** @see W3C Trace Context §2.2, §4.3 */
 export function traceOf(fields: RawFields): Trace {
-  const values = valuesOf(fields, 'traceparent')
-  const [value] = values
-  if (values.length === 1 && value !== undefined && isTraceparent(value))
+  const value = firstOf(fields, 'traceparent')
+  if (value !== undefined && valuesOf(fields, 'traceparent').length === 1 && isTraceparent(value))
     return { traceparent: value, received: true }
   // Flag 01: we do record the call, in the ledger.
-  const traceparent = `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`
+  const traceId = randomUUID().replaceAll('-', '')
+  const parentId = randomUUID().slice(-12) + traceId.slice(0, 4)
+  const traceparent = `00-${traceId}-${parentId}-01`
   return { traceparent, received: false }
 }
 

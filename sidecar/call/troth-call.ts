@@ -3,7 +3,7 @@
 // connection away. Never shown to apps or agents.
 
 import { ERRORS, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
-import { type RawFields, valuesOf } from '../http1/fields.js'
+import { type RawFields, valuesOf } from '../http/message.js'
 import { parseCallId } from './call-id.js'
 
 export const TROTH_CALL = 'troth-call'

@@ -1,9 +1,8 @@
-// Whom a local request is for: `/@<callee>/path`, with or without `/~<credential>` before it; an absolute-form `http://<callee>.mesh/path`
-// as to a forward proxy; or any path on a port that belongs to one callee.
+// Whom a local request is for: `/@<callee>/path`, with or without `/~<credential>` before it; `http://<callee>.mesh/path` as to a forward
+// proxy, or HTTP/2 with that authority; or any path on a port that belongs to one callee.
 
 import { MeshError } from '../../mesh/errors.js'
 import { type AgentName, parseAgentName } from '../../mesh/spiffe-id.js'
-import type { RequestHead } from '../http1/head.js'
 
 export interface Address {
   readonly callee: AgentName
@@ -18,19 +17,25 @@ const CREDENTIAL_PREFIX = /^\/~([A-Za-z0-9_-]{1,128})(?=[/?]|$)/
 const CALLEE_PREFIX = /^\/@([^/?]*)/
 
 /**
+ * @param host the host that the request named, lower case; null when it speaks of this door
+ * @param path in origin form
  * @param only the one callee of a dedicated port; null at the shared door
  * @throws MeshError NOT_A_MESH_HOST | NOT_FOUND | AGENT_NAME_INVALID
  */
-export function readAddress(head: RequestHead, only: AgentName | null): Address {
-  const { authority } = head
-  if (authority !== null) {
-    const callee = calleeOfHost(authority)
+export function readAddress(host: string | null, path: string, only: AgentName | null): Address {
+  if (host !== null) {
+    const callee = calleeOfHost(host)
     if (only !== null && callee !== only)
       throw new MeshError('NOT_A_MESH_HOST', `this port leads to ${only} only`)
-    return { callee, originForm: head.originForm, credential: null }
+    return { callee, originForm: path, credential: null }
   }
-  const [prefix = '', credential = null] = CREDENTIAL_PREFIX.exec(head.originForm) ?? []
-  const rest = head.originForm.slice(prefix.length)
+  let rest = path
+  let credential: string | null = null
+  if (path.startsWith('/~')) {
+    const [prefix = '', given = null] = CREDENTIAL_PREFIX.exec(path) ?? []
+    rest = path.slice(prefix.length)
+    credential = given
+  }
   if (only !== null) return { callee: only, originForm: absolutePath(rest), credential }
   const [addressed, name] = CALLEE_PREFIX.exec(rest) ?? []
   if (addressed === undefined || name === undefined)
@@ -39,6 +44,9 @@ export function readAddress(head: RequestHead, only: AgentName | null): Address 
     })
   return { callee: parseAgentName(name), originForm: absolutePath(rest.slice(addressed.length)), credential }
 }
+
+/** True for a host that only the mesh has. */
+export const isMeshHost = (authority: string): boolean => /\.mesh(?::\d{1,5})?$/.test(authority)
 
 function calleeOfHost(authority: string): AgentName {
   const [, name] = MESH_HOST.exec(authority) ?? []

@@ -1,111 +1,107 @@
 // One call from the local agent into the mesh: find the callee, get a proven connection, have the ledger hold the decision, and only
 // then send. The egress decides about destination, identity and revocation; the scope is the callee's to decide.
 
-import type { IncomingMessage } from 'node:http'
-import type { Decided } from '../../mesh/audit-record.js'
+import { errorFields } from '../../host/log.js'
 import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { formatOperation } from '../../mesh/operation.js'
 import type { AgentName, SpiffeId } from '../../mesh/spiffe-id.js'
 import { partyOf } from '../../mesh/svid.js'
 import { checkStanding } from '../call/authorize.js'
 import { newCallId } from '../call/call-id.js'
-import { type AnswerHead, type Exchanged, exchange, mayRepeat } from '../call/exchange.js'
-import { headOfAnswer, headToMesh } from '../call/headers.js'
-import { dropRest } from '../call/linger.js'
-import { type Account, endedWith, openAccount, whenDecided } from '../call/outcome.js'
+import { type AnswerHead, Exchange, type Exchanged, type ExchangeOwner } from '../call/exchange.js'
+import { fieldsOfAnswer, fieldsToMesh } from '../call/headers.js'
+import { Account, type DecidedNow, endedWith } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { traceOf } from '../call/trace.js'
 import { type CallReply, parseReply } from '../call/troth-call.js'
-import { openUpstream, type Upstream } from '../call/upstream.js'
-import { type RawFields, valuesOf } from '../http1/fields.js'
-import type { Arrived } from '../http1/server.js'
+import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
+import type { HttpStream } from '../http/stream.js'
+import { StreamError } from '../http/stream-error.js'
 import { type Recognised, recognise } from '../operation/http.js'
 import type { Parts } from '../parts.js'
-import type { PooledHead, Pools } from './pool.js'
-import { calleeId, placesOf } from './resolve.js'
-
-export interface Outbound {
-  readonly arrived: Arrived
-  readonly callee: AgentName
-  readonly recognised: Recognised
-}
+import type { PeerConnection } from './peer-connection.js'
+import type { Peers } from './peers.js'
+import { calleeId } from './resolve.js'
 
 /** Failures to get through, as opposed to refusals to try: the decision was to permit. */
 const NOT_REACHED: ReadonlySet<MeshErrorCode> = new Set([
+  'CALLEE_BUSY',
   'CALLEE_OFFLINE',
   'CALLEE_REFUSED',
   'CALLEE_TIMEOUT',
   'CALLEE_UNREACHABLE',
 ])
 
+export interface Destination {
+  readonly callee: AgentName
+  readonly recognised: Recognised
+}
+
 /** Reads what the call is. @throws MeshError CALL_* */
-export function readOutbound(
-  parts: Parts,
-  arrived: Arrived,
-  address: { callee: AgentName; originForm: string },
-): Outbound {
-  const { method, framing } = arrived.head
-  const recognised = recognise(method, address.originForm)
-  if (framing.kind === 'length' && framing.bytes > parts.limits.bodyMaxBytes)
+export function readDestination(
+  { limits }: Parts,
+  head: RequestHead,
+  address: { readonly callee: AgentName; readonly originForm: string },
+): Destination {
+  const recognised = recognise(head, address.originForm)
+  if (Number(firstOf(head.fields, 'content-length') ?? 0) > limits.bodyMaxBytes)
     throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
-  return { arrived, callee: address.callee, recognised }
+  return { callee: address.callee, recognised }
 }
 
-/** Makes the call and answers. Rejects only for a bug. */
-export async function callOut(parts: Parts, pools: Pools, outbound: Outbound): Promise<void> {
-  const callId = newCallId(parts.clock.now())
-  const account = openAccount({
-    ledger: parts.recorder,
-    clock: parts.clock,
-    count: parts.count,
-    callId,
-    direction: 'egress',
-  })
-  const call = new CallOut(parts, pools, outbound, { callId, account })
-  try {
-    await call.run()
-  } catch (error) {
-    const problem = asMeshError(error)
-    dropRest(outbound.arrived.request, parts.clock)
-    const status = answerProblem(outbound.arrived.response, problem, { extras: { callId } })
-    account.ended(endedWith(problem.code, status))
-    if (problem.code === 'INTERNAL') throw error
+export class CallOut implements ExchangeOwner {
+  readonly exchange: Exchange
+  readonly #parts: Parts
+  readonly #peers: Peers
+  readonly #near: HttpStream
+  #account: Account | undefined
+  #callee: SpiffeId | undefined
+  #head: RequestHead | undefined
+  #entry: DecidedNow | undefined
+  #expectsContinue = false
+  #peer: PeerConnection | null = null
+  /** The peer counts this call. */
+  #isEntered = false
+  #isRepeated = false
+  /** How it ended before the decision was committed. */
+  #early: Exchanged | undefined
+
+  constructor(parts: Parts, peers: Peers, near: HttpStream) {
+    this.#parts = parts
+    this.#peers = peers
+    this.#near = near
+    this.exchange = new Exchange(near, this, parts.limits, parts.sweep)
+    parts.inFlight.begin()
   }
-}
 
-class CallOut {
-  private readonly parts: Parts
-  private readonly pools: Pools
-  private readonly outbound: Outbound
-  private readonly callId: string
-  private readonly account: Account
-  private readonly callee: SpiffeId
-  private readonly head: PooledHead
-  private readonly entry: Parameters<Account['decided']>[0]
+  /** Turned away before it was a call: answered here, counted by the door. */
+  refuse(error: MeshError): void {
+    this.exchange.abandon()
+    answerProblem(this.#near, error)
+    this.#parts.inFlight.end()
+  }
 
-  constructor(parts: Parts, pools: Pools, outbound: Outbound, ids: { callId: string; account: Account }) {
-    const { arrived, recognised } = outbound
-    const { fields, framing, method } = arrived.head
-    this.parts = parts
-    this.pools = pools
-    this.outbound = outbound
-    this.callId = ids.callId
-    this.account = ids.account
+  start(head: RequestHead, { callee, recognised }: Destination): void {
+    const parts = this.#parts
+    const now = parts.clock.now()
+    const callId = newCallId(now)
     const world = parts.world.current()
-    this.callee = calleeId(world, outbound.callee)
-    const trace = traceOf(fields)
-    this.head = {
-      method,
+    const trace = traceOf(head.fields)
+    this.#account = new Account(parts.books, callId, 'egress')
+    this.#callee = calleeId(world, callee)
+    this.#expectsContinue = firstOf(head.fields, 'expect') !== undefined
+    this.#head = {
+      method: head.method,
+      scheme: 'https',
+      authority: `${callee}.mesh`,
       path: recognised.target,
-      fields: headToMesh(
-        { fields, framing, method, host: `${outbound.callee}.mesh`, trace },
-        { id: ids.callId, sentAt: parts.clock.now() },
-      ),
+      protocol: head.protocol,
+      fields: fieldsToMesh(parts.rules, head.fields, trace, { id: callId, sentAt: now }),
     }
-    this.entry = {
+    this.#entry = {
       caller: partyOf(parts.credentials.current().svid),
       callerKind: 'agent',
-      callee: { id: this.callee, instance: null, serial: null },
+      callee: { id: this.#callee, instance: null, serial: null },
       operation: formatOperation(recognised.operation),
       scope: null,
       decision: 'permit',
@@ -115,111 +111,153 @@ class CallOut {
       policyVersion: world.policyVersion,
       traceparent: trace.traceparent,
     }
+    this.#connect(this.#callee)
   }
 
-  /** @throws MeshError when nothing was answered */
-  async run(): Promise<void> {
-    let upstream: Upstream
+  #connect(callee: SpiffeId): void {
     try {
-      checkStanding(this.parts.standing())
-      upstream = await this.open('any')
+      checkStanding(this.#parts.standing())
+      const peer = this.#peers.take(callee, this.#isRepeated ? this.#peer : null)
+      if (peer instanceof Promise) peer.then(this.#onPeer, this.#onNoPeer)
+      else this.#onPeer(peer)
     } catch (error) {
-      await this.decideAgainst(asMeshError(error))
-      throw error
+      this.#onNoPeer(error)
     }
-    const exchanged = await this.send(upstream, () => whenDecided(this.account, this.permitOver(upstream)))
-    const final = mayRepeat(exchanged, this.outbound.arrived)
-      ? await this.send(await this.open('new'), () => Promise.resolve())
-      : exchanged
-    if (final.error === null) {
-      this.account.ended(final)
+  }
+
+  readonly #onPeer = (peer: PeerConnection): void => {
+    this.#peer = peer
+    const account = this.#account
+    const entry = this.#entry
+    if (account === undefined || entry === undefined) return
+    if (account.isDecided) this.#forward()
+    else account.decided({ ...entry, callee: partyOf(peer.svid) }, this.#onDecided)
+  }
+
+  readonly #onDecided = (error: MeshError | undefined): void => {
+    if (error !== undefined) this.#answer(error)
+    else if (this.#early !== undefined) this.#conclude(this.#early)
+    else this.#forward()
+  }
+
+  /** Nobody was reached, or nobody may be: that is decided and recorded too, then answered. */
+  readonly #onNoPeer = (cause: unknown): void => {
+    const error = asMeshError(cause)
+    const { log } = this.#parts
+    if (error.code === 'INTERNAL') log.error('egress.bug', errorFields(error))
+    const account = this.#account
+    const entry = this.#entry
+    if (account === undefined || entry === undefined) return
+    if (account.isDecided) {
+      this.#answer(error)
       return
     }
-    const status = answerProblem(this.outbound.arrived.response, final.error, {
-      extras: { callId: this.callId },
-    })
-    this.account.ended({ ...final, status })
-  }
-
-  private async decideAgainst(error: MeshError): Promise<void> {
     const denied = NOT_REACHED.has(error.code) ? {} : ({ decision: 'deny', reason: error.code } as const)
-    await whenDecided(this.account, { ...this.entry, ...denied })
+    account.decided({ ...entry, ...denied }, (unrecorded) => this.#answer(unrecorded ?? error))
   }
 
-  private permitOver(upstream: Upstream): Omit<Decided, 'kind' | 'at' | 'callId' | 'direction'> {
-    const svid = this.parts.connections.of(upstream.socket)?.svid
-    return svid === undefined ? this.entry : { ...this.entry, callee: partyOf(svid) }
-  }
-
-  /** A judged connection to one of the callee's instances; the next one is tried when nobody answers at one. */
-  private async open(use: 'any' | 'new'): Promise<Upstream> {
-    const places = placesOf(this.parts.world.current(), this.parts.id, this.callee)
-    const first = Number.parseInt(this.callId.slice(-4), 16) % places.length
-    let failure: unknown
-    for (const place of [...places.slice(first), ...places.slice(0, first)]) {
-      try {
-        return await openUpstream(this.pools.request(place, this.head, use))
-      } catch (error) {
-        failure = error
-      }
-    }
-    throw failure instanceof MeshError
-      ? failure
-      : new MeshError('CALLEE_UNREACHABLE', `${this.callee} is not reached`, { cause: failure })
-  }
-
-  private async send(upstream: Upstream, commit: () => Promise<void>): Promise<Exchanged> {
-    const { arrived } = this.outbound
-    const connection = this.parts.connections.of(upstream.socket)
-    const release = this.pools.hold(upstream.socket)
+  #forward(): void {
+    const { exchange } = this
+    const peer = this.#peer
+    const head = this.#head
+    if (exchange.isOver || peer === null || head === undefined) return
     try {
-      await commit()
-      return await exchange({
-        request: arrived.request,
-        response: arrived.response,
-        framing: arrived.head.framing,
-        expectsContinue: arrived.expectsContinue,
-        upstream,
-        limits: this.parts.limits,
-        clock: this.parts.clock,
-        readAnswer: (answer) => this.readAnswer(answer),
-        cutReason: () => connection?.cutReason,
-        lost: (cause) =>
-          new MeshError('CALLEE_UNREACHABLE', `the connection to ${this.callee} was lost`, { cause }),
-      })
+      this.#isEntered = true
+      exchange.forward(peer, head)
+      if (this.#expectsContinue) this.#near.interim({ status: 100, fields: [] })
+      this.#expectsContinue = false
     } catch (error) {
-      upstream.destroy()
-      throw error
-    } finally {
-      release()
+      this.#isEntered = false
+      this.#retryOr(this.#notSent(error))
     }
+  }
+
+  /** Nothing of the call has left: another connection may take it, once. */
+  #retryOr(error: MeshError): void {
+    if (this.#isRepeated || this.#callee === undefined || this.exchange.isOver) this.#answer(error)
+    else {
+      this.#isRepeated = true
+      this.#connect(this.#callee)
+    }
+  }
+
+  #notSent(cause: unknown): MeshError {
+    if (cause instanceof StreamError && cause.code === 'HTTP2_STREAM_REFUSED') return this.lost(cause)
+    return asMeshError(cause)
+  }
+
+  /** The sidecar answers itself. */
+  #answer(error: MeshError): void {
+    this.#leave()
+    const account = this.#account
+    if (account === undefined) return
+    if (this.exchange.isOver) {
+      if (this.#early !== undefined) this.#conclude(this.#early)
+      return
+    }
+    this.exchange.abandon()
+    const status = answerProblem(this.#near, error, { extras: { callId: account.callId } })
+    account.ended(endedWith(error.code, status))
+    this.#parts.inFlight.end()
+  }
+
+  /** The exchange is over: answers what was not answered, and records the end. */
+  #conclude({ outcome, reason, status, error }: Exchanged): void {
+    const { bytesIn, bytesOut } = this.exchange
+    const callId = this.#account?.callId ?? ''
+    const told = error === null ? status : answerProblem(this.#near, error, { extras: { callId } })
+    this.#account?.ended({ outcome, reason, status: told, bytesIn, bytesOut })
+    this.#parts.inFlight.end()
+  }
+
+  #leave(): void {
+    if (!this.#isEntered) return
+    this.#isEntered = false
+    this.#peer?.leave()
+  }
+
+  // What the exchange asks and tells.
+
+  exchanged(exchanged: Exchanged): void {
+    this.#leave()
+    const account = this.#account
+    if (account === undefined) this.#parts.inFlight.end()
+    else if (!account.isDecided) this.#early = exchanged
+    else if (exchanged.mayRepeat && exchanged.error !== null) this.#retryOr(exchanged.error)
+    else this.#conclude(exchanged)
+  }
+
+  cutReason(): MeshErrorCode | undefined {
+    return this.#peer?.cutReason
+  }
+
+  lost(cause: StreamError): MeshError {
+    return new MeshError('CALLEE_UNREACHABLE', `the connection to ${this.#callee ?? 'the callee'} was lost`, {
+      cause,
+    })
   }
 
   /** @throws MeshError CALLEE_REFUSED when it is no answer to this call by the callee's sidecar */
-  private readAnswer(answer: IncomingMessage): AnswerHead {
-    const { rawHeaders, statusCode = 502 } = answer
-    const reply = readReply(rawHeaders, this.callee)
+  readAnswer({ fields }: ResponseHead): AnswerHead {
+    const callee = this.#callee ?? ''
+    const callId = this.#account?.callId ?? ''
+    const reply = readReply(fields, callee)
     if (reply === undefined)
-      throw new MeshError('CALLEE_REFUSED', `${this.callee} answered without troth-call: no sidecar is there`)
+      throw new MeshError('CALLEE_REFUSED', `${callee} answered without troth-call: no sidecar is there`)
     if (reply.id === null)
       throw new MeshError(
         'CALLEE_REFUSED',
-        `${this.callee} refused the connection: ${reply.denied ?? 'no reason'}`,
+        `${callee} refused the connection: ${reply.denied ?? 'no reason'}`,
       )
-    if (reply.id !== this.callId)
-      throw new MeshError('CALLEE_REFUSED', `${this.callee} answered another call`)
-    const codings = valuesOf(rawHeaders, 'transfer-encoding')
-    if (codings.length > 1 || (codings[0] ?? 'chunked').toLowerCase() !== 'chunked')
-      throw new MeshError('APP_RESPONSE_INVALID', `${this.callee} answered with an unknown transfer coding`)
-    return {
-      fields: [...headOfAnswer(rawHeaders, statusCode), 'x-troth-call-id', this.callId],
-      denied: reply.denied,
-    }
+    if (reply.id !== callId) throw new MeshError('CALLEE_REFUSED', `${callee} answered another call`)
+    const passed = fieldsOfAnswer(this.#parts.rules, fields)
+    passed.push('x-troth-call-id', callId)
+    return { fields: passed, denied: reply.denied }
   }
 }
 
 /** @throws MeshError CALLEE_REFUSED: what the callee writes there is not the agent's mistake */
-function readReply(fields: RawFields, callee: SpiffeId): CallReply | undefined {
+function readReply(fields: RawFields, callee: string): CallReply | undefined {
   try {
     return parseReply(fields)
   } catch (cause) {

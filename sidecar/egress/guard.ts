@@ -3,41 +3,54 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { MeshError } from '../../mesh/errors.js'
-import { type RawFields, valuesOf } from '../http1/fields.js'
-import type { RequestHead } from '../http1/head.js'
+import { firstOf, type RawFields, valuesOf } from '../http/message.js'
 
 /** Fields that a browser adds and a page's script cannot leave out. */
 const BROWSER_FIELDS = ['origin', 'sec-fetch-site']
 
 /**
+ * @param authority the host that the request names, lower case
+ * @param isAbsolute it is named beside the connection: it may be a host of the mesh
  * @param port the port of the door that the request came through
+ * @returns the host when it is another one than this door, null when it is this door
  * @throws MeshError BROWSER_REFUSED | LOCAL_HOST_INVALID
  */
-export function checkLocal(head: RequestHead, port: number): void {
-  const field = BROWSER_FIELDS.find((name) => valuesOf(head.fields, name).length > 0)
+export function checkLocal(
+  fields: RawFields,
+  authority: string,
+  isAbsolute: boolean,
+  port: number,
+): string | null {
+  const field = BROWSER_FIELDS.find((name) => firstOf(fields, name) !== undefined)
   if (field !== undefined)
     throw new MeshError('BROWSER_REFUSED', `requests with ${field} come from web pages and are refused`)
-  if (head.authority !== null) return
-  const { host } = head
-  if (host !== `127.0.0.1:${port}` && host !== `localhost:${port}` && host !== `[::1]:${port}`)
-    throw new MeshError('LOCAL_HOST_INVALID', 'Host does not name this door', {
-      hint: `use http://127.0.0.1:${port}`,
-    })
+  if (isDoor(authority, port)) return null
+  if (isAbsolute) return authority
+  throw new MeshError('LOCAL_HOST_INVALID', 'Host does not name this door', {
+    hint: `use http://127.0.0.1:${port}`,
+  })
 }
 
-export type CredentialCheck = (fields: RawFields, fromPath: string | null) => void
+const isDoor = (authority: string, port: number): boolean =>
+  authority === `127.0.0.1:${port}` || authority === `localhost:${port}` || authority === `[::1]:${port}`
 
 /**
- * A check against one credential, in constant time.
- * @returns a function that throws MeshError LOCAL_CREDENTIAL_REQUIRED
+ * @param proven what this connection has shown before: who shows it again is not hashed again
+ * @returns what was shown now
+ * @throws MeshError LOCAL_CREDENTIAL_REQUIRED
  */
+export type CredentialCheck = (fields: RawFields, fromPath: string | null, proven: string | null) => string
+
+/** A check against one credential, in constant time. */
 export function credentialCheck(credential: string): CredentialCheck {
   const wanted = digest(credential)
-  return (fields, fromPath) => {
-    let isKnown = false
-    for (const given of offered(fields, fromPath)) if (timingSafeEqual(digest(given), wanted)) isKnown = true
-    if (!isKnown)
+  return (fields, fromPath, proven) => {
+    if (fromPath !== null && fromPath === proven) return proven
+    let shown: string | undefined
+    for (const given of offered(fields, fromPath)) if (timingSafeEqual(digest(given), wanted)) shown = given
+    if (shown === undefined)
       throw new MeshError('LOCAL_CREDENTIAL_REQUIRED', 'the request carries no valid local credential')
+    return shown
   }
 }
 

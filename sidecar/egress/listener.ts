@@ -1,25 +1,27 @@
 // The plaintext doors on loopback: the shared one and one for each `--to`. A request gets past here when it is well-formed, comes
 // from a local process and not from a page, knows the local credential, and names an agent.
 
-import http, { type Server } from 'node:http'
-import type { Duplex } from 'node:stream'
+import net, { type Socket } from 'node:net'
 import { listen } from '../../host/http-server.js'
 import { errorFields } from '../../host/log.js'
-import { asMeshError, type MeshError } from '../../mesh/errors.js'
+import { NOBODY } from '../../mesh/audit-record.js'
+import { asMeshError, MeshError } from '../../mesh/errors.js'
 import type { AgentName } from '../../mesh/spiffe-id.js'
 import { isIdentityField } from '../call/headers.js'
-import { dropRest } from '../call/linger.js'
-import { answerOnSocket, answerProblem } from '../call/problem-answer.js'
-import { type Arrived, HTTP1_LIMITS, remoteAddressOf, serveHttp1 } from '../http1/server.js'
+import { answerProblem } from '../call/problem-answer.js'
+import type { RequestHead } from '../http/message.js'
+import type { HttpStream, StreamSink } from '../http/stream.js'
 import type { Parts } from '../parts.js'
-import { readAddress } from './address.js'
-import { callOut, readOutbound } from './call.js'
+import { type Door, openDoor } from '../transport/door.js'
+import { ServedConnection, type Service } from '../transport/serve.js'
+import { isMeshHost, readAddress } from './address.js'
+import { CallOut, type Destination, readDestination } from './call.js'
 import { type CredentialCheck, checkLocal } from './guard.js'
-import type { Pools } from './pool.js'
+import type { Peers } from './peers.js'
 
 export interface DoorOptions {
   readonly parts: Parts
-  readonly pools: Pools
+  readonly peers: Peers
   /** Null: an open door, chosen by the operator. */
   readonly checkCredential: CredentialCheck | null
   /** The one callee of a dedicated port. */
@@ -29,73 +31,94 @@ export interface DoorOptions {
   readonly flag: string
 }
 
-export interface LocalDoor {
-  readonly port: number
-  readonly server: Server
-}
-
 const LOOPBACK = '127.0.0.1'
-const NOBODY = { id: null, instance: null, serial: null }
 
 /**
  * Opens one door.
  * @throws MeshError PORT_BUSY | CONFIG_INVALID
  */
-export async function openEgressDoor(options: DoorOptions): Promise<LocalDoor> {
-  const { parts } = options
-  const server = http.createServer({ ...HTTP1_LIMITS, headersTimeout: parts.doors.headMs })
-  server.maxConnections = parts.doors.maxConnections
+export async function openEgressDoor(options: DoorOptions): Promise<Door> {
+  const { turn, sweep, doors, log } = options.parts
+  const serving = { turn, sweep, headMs: doors.headMs, protects: isIdentityField }
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true })
+  const door = openDoor(server, doors.maxConnections)
   let port = options.port
-
-  const refused = (error: MeshError, socket: Duplex): void =>
-    parts.recorder.refused({
-      direction: 'egress',
-      reason: error.code,
-      peer: NOBODY,
-      remoteAddress: remoteAddressOf(socket),
-    })
-
-  serveHttp1(server, {
-    isIdentity: isIdentityField,
-    refuseSilently: refused,
-    serve: (arrived) => serve({ ...options, port }, arrived, refused),
-    refuse(error, request, response) {
-      refused(error, request.socket)
-      answerProblem(response, error)
-    },
-    refuseSocket(error, socket) {
-      refused(error, socket)
-      answerOnSocket(socket, error, { clock: parts.clock })
-    },
+  server.on('connection', (socket: Socket) => {
+    const service = new LocalService(options, port, socket.remoteAddress ?? null)
+    door.hold(new ServedConnection(socket, 'either', service, serving))
   })
   port = await listen(server, { host: LOOPBACK, port: options.port, flag: options.flag })
   // accepting can fail while it runs (too many open files); the door stays
-  server.on('error', (error) => parts.log.error('egress.door', errorFields(error)))
-  return { port, server }
+  server.on('error', (error) => log.error('egress.door', errorFields(error)))
+  return { ...door, port }
 }
 
-function serve(
-  { parts, pools, checkCredential, only, port }: DoorOptions,
-  arrived: Arrived,
-  refused: (error: MeshError, socket: Duplex) => void,
-): void {
-  const { head, request, response } = arrived
-  const end = parts.inFlight.begin()
-  response.once('close', end)
-  try {
-    checkLocal(head, port)
-    const address = readAddress(head, only)
-    checkCredential?.(head.fields, address.credential)
-    const outbound = readOutbound(parts, arrived, address)
-    callOut(parts, pools, outbound).then(end, (error: unknown) => {
-      end()
-      parts.log.error('egress.bug', errorFields(error))
-    })
-  } catch (error) {
-    const problem = asMeshError(error)
-    if (problem.code === 'INTERNAL') parts.log.error('egress.bug', errorFields(problem))
-    refused(problem, request.socket)
-    dropRest(request, parts.clock)
-    answerProblem(response, problem)
+/** One connection of a local process. */
+class LocalService implements Service {
+  readonly #options: DoorOptions
+  readonly #port: number
+  readonly #remoteAddress: string | null
+  /** The credential that it has shown. */
+  #proven: string | null = null
+
+  constructor(options: DoorOptions, port: number, remoteAddress: string | null) {
+    this.#options = options
+    this.#port = port
+    this.#remoteAddress = remoteAddress
   }
+
+  onRequest(stream: HttpStream, head: RequestHead, isAbsolute: boolean): StreamSink {
+    const { parts, peers } = this.#options
+    const call = new CallOut(parts, peers, stream)
+    try {
+      call.start(head, this.#destination(head, isAbsolute))
+    } catch (error) {
+      const problem = asMeshError(error)
+      if (problem.code === 'INTERNAL') parts.log.error('egress.bug', errorFields(problem))
+      this.#count(problem)
+      call.refuse(problem)
+    }
+    return call.exchange
+  }
+
+  onRefused(error: MeshError, answer: HttpStream | null): void {
+    this.#count(error)
+    if (answer !== null) answerProblem(answer, error)
+  }
+
+  /** @throws MeshError of a request that is turned away */
+  #destination(head: RequestHead, isAbsolute: boolean): Destination {
+    const { parts, checkCredential, only } = this.#options
+    const isTunnel = head.method === 'CONNECT' && head.protocol === null
+    const host = checkLocal(head.fields, head.authority.toLowerCase(), isAbsolute || isTunnel, this.#port)
+    if (isTunnel) throw noTunnel(head.authority)
+    const address = readAddress(host, head.path, only)
+    if (checkCredential !== null)
+      this.#proven = checkCredential(head.fields, address.credential, this.#proven)
+    return readDestination(parts, head, address)
+  }
+
+  #count({ code }: MeshError): void {
+    this.#options.parts.recorder.refused({
+      direction: 'egress',
+      reason: code,
+      peer: NOBODY,
+      remoteAddress: this.#remoteAddress,
+    })
+  }
+}
+
+/** What a client means by CONNECT is a tunnel to some host (RFC 9110 §9.3.6). */
+function noTunnel(authority: string): MeshError {
+  return isMeshHost(authority.toLowerCase())
+    ? new MeshError(
+        'CONNECT_REFUSED',
+        `${authority.slice(0, 120)} is called by http://, not through a tunnel`,
+        {
+          hint: 'call http://<callee>.mesh/path through this proxy: the sidecars encrypt',
+        },
+      )
+    : new MeshError('CONNECT_REFUSED', 'this sidecar opens no tunnels', {
+        hint: 'give this proxy to calls of *.mesh only (NO_PROXY for the rest)',
+      })
 }

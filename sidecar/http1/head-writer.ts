@@ -128,6 +128,8 @@ export function formatFields(fields: RawFields): string {
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] ?? ''
     const value = fields[at + 1] ?? ''
+    // RFC 9110 §10.1.4: of one connection in HTTP/1.1, and we make no use of it there.
+    if (name === 'te') continue
     if (OWN.has(name) || !isFieldName(name) || NOT_A_VALUE.test(value))
       throw malformed('a field cannot be written')
     text += `${name}: ${value}\r\n`

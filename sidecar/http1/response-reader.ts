@@ -49,9 +49,19 @@ export function readResponse(text: string, maxFields: number, method: string): R
     status,
     fields: isBodyless && noted.length !== null ? without(noted.fields, 'content-length') : noted.fields,
     framing: framingOf(noted, isBodyless || status === 304 || method === 'HEAD'),
-    persists: isHttp11 ? !connection.has('close') : connection.has('keep-alive') && !connection.has('close'),
+    persists:
+      !mayTrail(noted, status, method) &&
+      (isHttp11 ? !connection.has('close') : connection.has('keep-alive') && !connection.has('close')),
     websocketAccept: isUpgraded ? noted.websocketAccept : null,
   }
+}
+
+/**
+ * An answer without a body to which careless servers send one all the same, perhaps later: it would be read as the answer to the next
+ * request, of somebody else.
+ */
+function mayTrail({ isChunked, length }: HeadFields, status: number, method: string): boolean {
+  return method === 'HEAD' || ((status === 204 || status === 304) && (isChunked || (length ?? 0) > 0))
 }
 
 function framingOf(noted: HeadFields, isBodyless: boolean): number {

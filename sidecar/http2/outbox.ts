@@ -1,7 +1,7 @@
 // Bytes on their way out: frames are written one behind the other into one buffer, and what a turn has written leaves as one write. One
 // write is outstanding at a time; what comes meanwhile gathers in the next buffer. Knows frames as bytes, no streams.
 
-import { FRAME_HEADER_BYTES } from './frames.js'
+import { FLAG, FRAME, FRAME_HEADER_BYTES } from './frames.js'
 
 const FIRST_BYTES = 4096
 /** A buffer that had to grow beyond this is not kept. */
@@ -10,6 +10,8 @@ const KEEP_BYTES = 256 * 1024
 export class Outbox {
   #buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES)
   #length = 0
+  /** Where the last frame begins; -1: none waits. */
+  #lastAt = -1
   /** The buffer of the last write, to be used again when the transport is done with it. */
   #spare: Buffer | null = null
 
@@ -54,10 +56,25 @@ export class Outbox {
     if (second !== undefined) this.#uint32(second)
   }
 
+  /**
+   * Makes the last frame the end of its stream, when it is one of that stream that may say so: an empty frame is saved.
+   * @returns false when it is not
+   */
+  endLast(streamId: number): boolean {
+    const at = this.#lastAt
+    if (at < 0 || this.#buffer.readUInt32BE(at + 5) !== streamId) return false
+    const type = this.#buffer[at + 3]
+    const flags = this.#buffer[at + 4] ?? 0
+    const isWhole = type === FRAME.DATA || (type === FRAME.HEADERS && (flags & FLAG.END_HEADERS) !== 0)
+    if (isWhole) this.#buffer[at + 4] = flags | FLAG.END_STREAM
+    return isWhole
+  }
+
   raw(bytes: Uint8Array): void {
     this.#ensure(bytes.length)
     this.#buffer.set(bytes, this.#length)
     this.#length += bytes.length
+    this.#lastAt = -1
   }
 
   /** Everything gathered, to be left alone until `giveBack`. */
@@ -67,6 +84,7 @@ export class Outbox {
     this.#buffer = this.#spare ?? Buffer.allocUnsafeSlow(FIRST_BYTES)
     this.#spare = full
     this.#length = 0
+    this.#lastAt = -1
     return bytes
   }
 
@@ -78,6 +96,7 @@ export class Outbox {
   #header(type: number, flags: number, streamId: number, length: number): void {
     const buffer = this.#buffer
     const at = this.#length
+    this.#lastAt = at
     buffer[at] = length >>> 16
     buffer[at + 1] = length >>> 8
     buffer[at + 2] = length

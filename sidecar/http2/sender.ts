@@ -109,8 +109,9 @@ export class Sender {
     return isSent
   }
 
-  /** An empty frame that ends a body of which nothing is left. */
+  /** Ends a body of which nothing is left: with its last frame while that has not gone, else with an empty one. */
   endData(streamId: number): void {
+    if (this.#outbox.endLast(streamId)) return
     this.#outbox.frame(FRAME.DATA, FLAG.END_STREAM, streamId, NOTHING)
     this.wake()
   }

@@ -60,6 +60,6 @@ function turnAway(parts: Parts, socket: TLSSocket, refusal: MeshError): void {
   })
   answerOnSocket(socket, refusal, {
     clock: parts.clock,
-    fields: { [TROTH_CALL]: formatReply({ id: null, denied: refusal.code }) },
+    fields: [TROTH_CALL, formatReply({ id: null, denied: refusal.code })],
   })
 }

@@ -1,50 +1,211 @@
-// The app behind the sidecar: plain HTTP/1.1 on loopback or a Unix socket, connections kept.
+// The app behind the sidecar, on loopback or a Unix socket: HTTP/1.1 over kept connections, one call at a time on each; gRPC, and apps that
+// say so, by HTTP/2 with prior knowledge over few connections. Owns the number of connections and who waits for one.
 
-import http, { type ClientRequest } from 'node:http'
+import net, { type Socket } from 'node:net'
+import type { Sweep, Swept } from '../../host/sweep.js'
+import type { Turn } from '../../host/turn.js'
+import { MeshError } from '../../mesh/errors.js'
+import type { Far } from '../call/exchange.js'
 import type { AppPlace } from '../config.js'
+import { firstOf, type RequestHead } from '../http/message.js'
+import { Http1AppConnection } from './app-http1.js'
+import { Http2AppConnection } from './app-http2.js'
+
+/** Ready for one call. Given back unused, or used and forgotten: it finds its way back itself. */
+export interface AppConnection extends Far {
+  giveBack(): void
+}
 
 export interface App {
   /** What the app reads as Host: its own address, so that host checks made for local use pass. */
   readonly host: string
   /** What the ingress shows the app to prove itself. */
   readonly secret: string
-  /** A request that waits for its connection; nothing is sent. `new`: not over a kept one. */
-  request(head: AppHead, use: 'any' | 'new'): ClientRequest
+  /**
+   * A connection for one call. Nothing is sent; that it leads to somebody shows when something is.
+   * @param use `new`: not one that was kept
+   * @returns a promise when all are in use. @throws or rejects MeshError APP_UNREACHABLE when that lasts
+   */
+  take(head: RequestHead, use: 'any' | 'new'): AppConnection | Promise<AppConnection>
   close(): void
 }
 
-export interface AppHead {
-  readonly method: string
-  readonly path: string
-  readonly fields: readonly string[]
+export interface AppOptions {
+  readonly place: AppPlace
+  readonly secret: string
+  readonly turn: Turn
+  readonly sweep: Sweep
+  readonly connectTimeoutMs: number
 }
 
 /** At once; all may wait for their next call, which is not for long. */
 const MAX_CONNECTIONS = 256
-/** Many servers close idle connections after five seconds. */
-const IDLE_MS = 4000
+const MAX_HTTP2_CONNECTIONS = 8
 
-export function openApp(place: AppPlace, secret: string): App {
-  const agent = new http.Agent({
-    keepAlive: true,
-    scheduling: 'lifo',
-    maxSockets: MAX_CONNECTIONS,
-    maxFreeSockets: MAX_CONNECTIONS,
-    timeout: IDLE_MS,
-  })
-  const dropIdle = (): void => {
-    for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy()
+/** What a connection needs of the pool that it belongs to. */
+export interface Pool {
+  readonly turn: Turn
+  readonly sweep: Sweep
+  readonly connectTimeoutMs: number
+  connect(): Socket
+  /** It can take a call (again). */
+  ready(): void
+}
+
+export function openApp(options: AppOptions): App {
+  return new AppPools(options)
+}
+
+class AppPools implements App {
+  readonly host: string
+  readonly secret: string
+  readonly #options: AppOptions
+  readonly #http1: Http1Pool
+  readonly #http2: Http2Pool
+
+  constructor(options: AppOptions) {
+    this.#options = options
+    const { place, secret } = options
+    this.host = 'socketPath' in place ? 'localhost' : hostOf(place)
+    this.secret = secret
+    this.#http1 = new Http1Pool(options)
+    this.#http2 = new Http2Pool(options)
   }
-  return {
-    host: 'socketPath' in place ? 'localhost' : hostOf(place),
-    secret,
-    request({ method, path, fields }, use) {
-      if (use === 'new') dropIdle()
-      return http.request({ agent, method, path, headers: fields, ...place })
-    },
-    close: () => agent.destroy(),
+
+  take(head: RequestHead, use: 'any' | 'new'): AppConnection | Promise<AppConnection> {
+    const isHttp2 = this.#options.place.http === 'h2c' || isGrpc(head)
+    return (isHttp2 ? this.#http2 : this.#http1).take(use)
+  }
+
+  close(): void {
+    this.#http1.close()
+    this.#http2.close()
   }
 }
 
+/** gRPC is spoken over HTTP/2 only. */
+const isGrpc = ({ fields }: RequestHead): boolean =>
+  firstOf(fields, 'content-type')?.startsWith('application/grpc') === true
+
 const hostOf = ({ host, port }: { host: string; port: number }): string =>
   `${host.includes(':') ? `[${host}]` : host}:${port}`
+
+/** Connections of one version, and who waits for one. */
+abstract class AppPool implements Pool {
+  readonly turn: Turn
+  readonly sweep: Sweep
+  readonly connectTimeoutMs: number
+  readonly #place: AppPlace
+  readonly #waiting = new Set<Waiting>()
+
+  constructor({ place, turn, sweep, connectTimeoutMs }: AppOptions) {
+    this.#place = place
+    this.turn = turn
+    this.sweep = sweep
+    this.connectTimeoutMs = connectTimeoutMs
+  }
+
+  /** A connection that is free or new; undefined when there may be no more. */
+  protected abstract find(use: 'any' | 'new'): AppConnection | undefined
+  abstract close(): void
+
+  take(use: 'any' | 'new'): AppConnection | Promise<AppConnection> {
+    const found = this.#waiting.size === 0 ? this.find(use) : undefined
+    if (found !== undefined) return found
+    return new Promise((resolve, reject) => {
+      const waiting = new Waiting(this.sweep.now() + this.connectTimeoutMs, resolve, (error) => {
+        this.#waiting.delete(waiting)
+        reject(error)
+      })
+      this.#waiting.add(waiting)
+      this.sweep.watch(waiting, waiting.until)
+    })
+  }
+
+  ready(): void {
+    for (const waiting of this.#waiting) {
+      const found = this.find('any')
+      if (found === undefined) return
+      this.#waiting.delete(waiting)
+      this.sweep.forget(waiting)
+      waiting.resolve(found)
+    }
+  }
+
+  connect(): Socket {
+    const place = this.#place
+    // head and body may leave in two writes: Nagle would hold the second until the first is acknowledged
+    return 'socketPath' in place
+      ? net.connect({ path: place.socketPath, allowHalfOpen: true })
+      : net.connect({ host: place.host, port: place.port, noDelay: true, allowHalfOpen: true })
+  }
+}
+
+class Waiting implements Swept {
+  readonly until: number
+  readonly resolve: (connection: AppConnection) => void
+  readonly #reject: (error: MeshError) => void
+
+  constructor(until: number, resolve: (found: AppConnection) => void, reject: (error: MeshError) => void) {
+    this.until = until
+    this.resolve = resolve
+    this.#reject = reject
+  }
+
+  look(now: number): number {
+    if (now < this.until) return this.until
+    this.#reject(new MeshError('APP_UNREACHABLE', 'all connections to the app are in use'))
+    return Number.POSITIVE_INFINITY
+  }
+}
+
+class Http1Pool extends AppPool {
+  readonly #all = new Set<Http1AppConnection>()
+  /** The one used last is used next: the others come to their idle end. */
+  readonly #idle: Http1AppConnection[] = []
+
+  protected find(use: 'any' | 'new'): AppConnection | undefined {
+    if (use === 'new') for (const connection of this.#idle.splice(0)) connection.destroy()
+    for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop())
+      if (kept.isReusable) return kept
+    if (this.#all.size >= MAX_CONNECTIONS) return undefined
+    const connection = new Http1AppConnection(this, {
+      idle: (free) => {
+        this.#idle.push(free)
+        this.ready()
+      },
+      gone: (lost) => {
+        this.#all.delete(lost)
+        const at = this.#idle.indexOf(lost)
+        if (at !== -1) this.#idle.splice(at, 1)
+        this.ready()
+      },
+    })
+    this.#all.add(connection)
+    return connection
+  }
+
+  close(): void {
+    for (const connection of this.#all) connection.destroy()
+  }
+}
+
+class Http2Pool extends AppPool {
+  readonly #all = new Set<Http2AppConnection>()
+
+  protected find(use: 'any' | 'new'): AppConnection | undefined {
+    if (use === 'new') for (const connection of this.#all) connection.retire()
+    for (const connection of this.#all) if (connection.isFree) return connection
+    if (this.#all.size >= MAX_HTTP2_CONNECTIONS) return undefined
+    const connection = new Http2AppConnection(this, (lost) => {
+      this.#all.delete(lost)
+      this.ready()
+    })
+    this.#all.add(connection)
+    return connection
+  }
+
+  close(): void {
+    for (const connection of this.#all) connection.destroy()
+  }
+}

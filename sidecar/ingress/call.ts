@@ -1,273 +1,294 @@
 // One call from the mesh to the app: whose it is was proved at admission; here it is recognised, decided, recorded, and only then the
 // app hears of it. The ingress alone decides the scope.
 
-import type { ClientRequest, IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
 import { errorFields } from '../../host/log.js'
-import { asMeshError, MeshError } from '../../mesh/errors.js'
+import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { formatOperation } from '../../mesh/operation.js'
-import type { Permit } from '../../mesh/policy/decide.js'
 import { meaningOf, type SpiffeId } from '../../mesh/spiffe-id.js'
 import { partyOf, type Svid } from '../../mesh/svid.js'
 import { authorize, type CallDecision, type CallDenial } from '../call/authorize.js'
 import { newCallId } from '../call/call-id.js'
-import { type AnswerHead, type Exchanged, exchange, mayRepeat } from '../call/exchange.js'
-import { headOfAnswer, headToApp } from '../call/headers.js'
-import { dropRest } from '../call/linger.js'
-import { type Account, endedWith, openAccount, whenDecided } from '../call/outcome.js'
+import { type AnswerHead, Exchange, type Exchanged, type ExchangeOwner } from '../call/exchange.js'
+import { fieldsOfAnswer, fieldsToApp } from '../call/headers.js'
+import { Account, type DecidedNow, endedWith } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
-import { openReplayGuard, REPLAY_LIMITS, type ReplayGuard } from '../call/replay.js'
+import type { ReplayGuard } from '../call/replay.js'
 import { type Trace, traceOf } from '../call/trace.js'
 import { formatReply, parseClaim, TROTH_CALL } from '../call/troth-call.js'
-import { openUpstream, type Upstream } from '../call/upstream.js'
-import { valuesOf } from '../http1/fields.js'
-import type { Arrived } from '../http1/server.js'
+import { firstOf, type RequestHead, type ResponseHead } from '../http/message.js'
+import type { HttpStream } from '../http/stream.js'
+import { StreamError } from '../http/stream-error.js'
 import { type Recognised, recognise } from '../operation/http.js'
 import type { Parts } from '../parts.js'
 import type { Admitted } from './admit.js'
-import type { App, AppHead } from './app.js'
+import type { App, AppConnection } from './app.js'
 
-interface Inbound extends Admitted {
-  readonly arrived: Arrived
-  readonly recognised: Recognised
-  readonly callId: string
-  /** False: the caller sent no call id, so it has no sidecar. */
-  readonly isClaimed: boolean
+/** What all calls to one app share. */
+export interface Inside {
+  readonly parts: Parts
+  /** Null: the sidecar serves no calls. */
+  readonly app: App | null
+  readonly replays: ReplayGuard
+  /** The mesh name that is called, e.g. `tickets.mesh`. */
+  readonly meshHost: string
 }
 
-/** Counts what was turned away without a decision. */
-type Refuse = (error: MeshError, socket: Duplex) => void
-
-/** @returns what serves one request of an admitted connection */
-export function openInbound(
-  parts: Parts,
-  app: App | null,
-  refused: Refuse,
-): (arrived: Arrived, admitted: Admitted) => void {
-  const replays = openReplayGuard(REPLAY_LIMITS)
-  return (arrived, admitted) => {
-    const { request, response } = arrived
-    const end = parts.inFlight.begin()
-    response.once('close', end)
-    try {
-      const inbound = readInbound(parts, replays, arrived, admitted)
-      callIn(parts, app, inbound, refused).then(end, (error: unknown) => {
-        end()
-        parts.log.error('ingress.bug', errorFields(error))
-      })
-    } catch (error) {
-      const problem = asMeshError(error)
-      if (problem.code === 'INTERNAL') parts.log.error('ingress.bug', errorFields(problem))
-      refused(problem, request.socket)
-      dropRest(request, parts.clock)
-      answerProblem(response, problem, {
-        fields: { [TROTH_CALL]: formatReply({ id: claimedId(arrived), denied: problem.code }) },
-      })
-    }
-  }
-}
-
-/** The id the caller gave, to answer under it even when the request is refused; null when it gave none that can be read. */
-function claimedId({ head }: Arrived): string | null {
-  try {
-    return parseClaim(head.fields)?.id ?? null
-  } catch {
-    return null
-  }
-}
-
-/** @throws MeshError CALL_* */
-function readInbound(parts: Parts, replays: ReplayGuard, arrived: Arrived, admitted: Admitted): Inbound {
-  const { method, framing, fields, originForm } = arrived.head
-  const now = parts.clock.now()
-  const claim = parseClaim(fields)
-  const recognised = recognise(method, originForm)
-  if (framing.kind === 'length' && framing.bytes > parts.limits.bodyMaxBytes)
-    throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
-  if (claim !== undefined) replays.use(instanceOf(admitted.caller.svid), claim.id, now)
-  return {
-    ...admitted,
-    arrived,
-    recognised,
-    callId: claim?.id ?? newCallId(now),
-    isClaimed: claim !== undefined,
-  }
+/** `tickets.mesh`. */
+export function meshHostOf(id: SpiffeId): string {
+  const meaning = meaningOf(id)
+  return 'name' in meaning ? `${meaning.name}.mesh` : id
 }
 
 const instanceOf = ({ id, instanceId, issuer, serial }: Svid): string =>
   `${id} ${instanceId ?? `${issuer}:${serial}`}`
 
-async function callIn(parts: Parts, app: App | null, inbound: Inbound, refused: Refuse): Promise<void> {
-  const { callId, arrived } = inbound
-  const account = openAccount({
-    ledger: parts.recorder,
-    clock: parts.clock,
-    count: parts.count,
-    callId,
-    direction: 'ingress',
-  })
-  const trace = traceOf(arrived.head.fields)
-  try {
-    const decision = decideCall(parts, inbound)
-    await whenDecided(account, recordOf(parts, inbound, { decision, trace }))
-    if (decision.verdict === 'deny') {
-      deny(parts, inbound, decision, account)
+export class CallIn implements ExchangeOwner {
+  readonly exchange: Exchange
+  readonly #inside: Inside
+  readonly #admitted: Admitted
+  readonly #near: HttpStream
+  #account: Account | undefined
+  /** What the app will be sent. */
+  #head: RequestHead | undefined
+  #decision: CallDecision | undefined
+  #expectsContinue = false
+  #isRepeated = false
+  /** How it ended before the decision was committed. */
+  #early: Exchanged | undefined
+
+  constructor(inside: Inside, admitted: Admitted, near: HttpStream) {
+    this.#inside = inside
+    this.#admitted = admitted
+    this.#near = near
+    this.exchange = new Exchange(near, this, inside.parts.limits, inside.parts.sweep)
+    inside.parts.inFlight.begin()
+    admitted.connection.enter()
+  }
+
+  start(head: RequestHead): void {
+    try {
+      this.#decide(head)
+    } catch (error) {
+      const problem = asMeshError(error)
+      if (problem.code === 'INTERNAL') this.#inside.parts.log.error('ingress.bug', errorFields(problem))
+      this.#refuse(problem, head)
+    }
+  }
+
+  /** @throws MeshError CALL_* */
+  #decide(head: RequestHead): void {
+    const { parts, replays } = this.#inside
+    const { svid } = this.#admitted.caller
+    const now = parts.clock.now()
+    const claim = parseClaim(head.fields)
+    const recognised = recognise(head, head.path)
+    if (Number(firstOf(head.fields, 'content-length') ?? 0) > parts.limits.bodyMaxBytes)
+      throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
+    if (claim !== undefined) replays.use(instanceOf(svid), claim.id, now)
+    const account = new Account(parts.books, claim?.id ?? newCallId(now), 'ingress')
+    const trace = traceOf(head.fields)
+    const decision = this.#judge(recognised)
+    this.#account = account
+    this.#decision = decision
+    this.#expectsContinue = firstOf(head.fields, 'expect') !== undefined
+    if (decision.verdict === 'permit')
+      this.#head = this.#headForApp(head, recognised, { trace, scopes: decision.scopes })
+    account.decided(this.#recordOf(recognised, decision, claim !== undefined, trace), this.#onDecided)
+  }
+
+  #judge({ operation }: Recognised): CallDecision {
+    const { parts } = this.#inside
+    const { policy, revocations } = parts.world.current()
+    const caller = this.#admitted.caller.svid
+    return authorize({ standing: parts.standing(), caller, operation, policy, revocations })
+  }
+
+  #recordOf(
+    { operation }: Recognised,
+    decision: CallDecision,
+    isClaimed: boolean,
+    { traceparent }: Trace,
+  ): DecidedNow {
+    const isPermitted = decision.verdict === 'permit'
+    return {
+      caller: partyOf(this.#admitted.caller.svid),
+      callerKind: isClaimed ? 'agent' : 'foreign',
+      callee: partyOf(this.#inside.parts.credentials.current().svid),
+      operation: formatOperation(operation),
+      scope: decision.scope,
+      decision: decision.verdict,
+      reason: isPermitted ? 'OK' : decision.code,
+      rule: decision.rule,
+      grant: isPermitted ? decision.grant : null,
+      policyVersion: decision.policyVersion,
+      traceparent,
+    }
+  }
+
+  #headForApp(
+    head: RequestHead,
+    { target }: Recognised,
+    { trace, scopes }: { trace: Trace; scopes: readonly string[] },
+  ): RequestHead {
+    const { parts, app, meshHost } = this.#inside
+    const { caller } = this.#admitted
+    const callId = this.#account?.callId ?? ''
+    const proven = { caller, callId, scopes, ingressSecret: app?.secret ?? '', meshHost }
+    return {
+      method: head.method,
+      scheme: 'http',
+      authority: app?.host ?? '',
+      path: target,
+      protocol: head.protocol,
+      fields: fieldsToApp(parts.rules, head.fields, trace, proven),
+    }
+  }
+
+  readonly #onDecided = (error: MeshError | undefined): void => {
+    const decision = this.#decision
+    // another instance runs a call of that id: the ledger holds no decision on this one
+    if (error?.code === 'CALL_ID_INVALID') this.#count(error)
+    if (error !== undefined) this.#answer(error)
+    else if (this.#early !== undefined) this.#conclude(this.#early)
+    else if (decision?.verdict === 'deny') this.#deny(decision)
+    else this.#connect('any')
+  }
+
+  #deny({ code, detail, scope, suggestion }: CallDenial): void {
+    this.#answer(new MeshError(code, detail), {
+      ...(scope === null ? {} : { missing: scope }),
+      ...(suggestion === null ? {} : { policy: suggestion }),
+    })
+  }
+
+  #connect(use: 'any' | 'new'): void {
+    const { app, parts } = this.#inside
+    const head = this.#head
+    try {
+      if (app === null || head === undefined)
+        throw new MeshError('APP_MISSING', `${parts.id} runs without an app`)
+      const connection = app.take(head, use)
+      if (connection instanceof Promise) connection.then(this.#forward, this.#onNoApp)
+      else this.#forward(connection)
+    } catch (error) {
+      this.#onNoApp(error)
+    }
+  }
+
+  readonly #onNoApp = (cause: unknown): void => {
+    const error = asMeshError(cause)
+    if (error.code === 'INTERNAL') this.#inside.parts.log.error('ingress.bug', errorFields(error))
+    this.#answer(error)
+  }
+
+  readonly #forward = (connection: AppConnection): void => {
+    const { exchange } = this
+    const head = this.#head
+    if (exchange.isOver || head === undefined) {
+      connection.giveBack()
       return
     }
-    if (app === null) throw new MeshError('APP_MISSING', `${parts.id} runs without an app`)
-    const head = appHead(parts, inbound, { app, trace, permit: decision })
-    const exchanged = await sendToApp(parts, app, inbound, head)
-    if (exchanged.error === null) account.ended(exchanged)
-    else account.ended({ ...exchanged, status: answer(parts, inbound, exchanged.error) })
-  } catch (error) {
-    const problem = asMeshError(error)
-    // another instance runs a call of that id: the ledger holds no decision on this one
-    if (problem.code === 'CALL_ID_INVALID') refused(problem, arrived.request.socket)
-    account.ended(endedWith(problem.code, answer(parts, inbound, problem)))
-    if (problem.code === 'INTERNAL') throw error
+    try {
+      exchange.forward(connection, head)
+      if (this.#expectsContinue) this.#near.interim({ status: 100, fields: [] })
+      this.#expectsContinue = false
+    } catch (error) {
+      connection.giveBack()
+      this.#onNoApp(error instanceof StreamError ? this.lost(error) : error)
+    }
   }
-}
 
-function decideCall(parts: Parts, { caller, recognised }: Inbound): CallDecision {
-  const { policy, revocations } = parts.world.current()
-  return authorize({
-    standing: parts.standing(),
-    caller: caller.svid,
-    operation: recognised.operation,
-    policy,
-    revocations,
-  })
-}
-
-function recordOf(
-  parts: Parts,
-  { caller, recognised, isClaimed }: Inbound,
-  { decision, trace }: { decision: CallDecision; trace: Trace },
-): Parameters<Account['decided']>[0] {
-  const isPermitted = decision.verdict === 'permit'
-  return {
-    caller: partyOf(caller.svid),
-    callerKind: isClaimed ? 'agent' : 'foreign',
-    callee: partyOf(parts.credentials.current().svid),
-    operation: formatOperation(recognised.operation),
-    scope: decision.scope,
-    decision: decision.verdict,
-    reason: isPermitted ? 'OK' : decision.code,
-    rule: decision.rule,
-    grant: isPermitted ? decision.grant : null,
-    policyVersion: decision.policyVersion,
-    traceparent: trace.traceparent,
-  }
-}
-
-function deny(parts: Parts, inbound: Inbound, denial: CallDenial, account: Account): void {
-  const { code, detail, scope, suggestion } = denial
-  const error = new MeshError(code, detail)
-  const extras = {
-    callId: inbound.callId,
-    ...(scope === null ? {} : { missing: scope }),
-    ...(suggestion === null ? {} : { policy: suggestion }),
-  }
-  account.ended(endedWith(code, answer(parts, inbound, error, extras)))
-}
-
-function answer(parts: Parts, { arrived, callId }: Inbound, error: MeshError, extras = {}): number {
-  const { request, response } = arrived
-  dropRest(request, parts.clock)
-  return answerProblem(response, error, {
-    extras: { callId, ...extras },
-    fields: { [TROTH_CALL]: formatReply({ id: callId, denied: error.code }) },
-  })
-}
-
-function appHead(
-  parts: Parts,
-  { arrived, recognised, caller, callId }: Inbound,
-  { app, trace, permit }: { app: App; trace: Trace; permit: Permit },
-): AppHead {
-  const { fields, framing, method } = arrived.head
-  return {
-    method,
-    path: recognised.target,
-    fields: headToApp(
-      { fields, framing, method, host: app.host, trace },
-      { caller, callId, scopes: permit.scopes, ingressSecret: app.secret, meshHost: meshHostOf(parts.id) },
-    ),
-  }
-}
-
-function meshHostOf(id: SpiffeId): string {
-  const meaning = meaningOf(id)
-  return 'name' in meaning ? `${meaning.name}.mesh` : id
-}
-
-async function sendToApp(parts: Parts, app: App, inbound: Inbound, head: AppHead): Promise<Exchanged> {
-  const release = inbound.connection.hold()
-  const send = async (use: 'any' | 'new'): Promise<Exchanged> =>
-    exchangeWith(parts, inbound, await openToApp(parts, app.request(head, use)))
-  try {
-    const exchanged = await send('any')
-    return mayRepeat(exchanged, inbound.arrived) ? await send('new') : exchanged
-  } finally {
-    release()
-  }
-}
-
-/** Waits for a connection to the app no longer than for one to a callee: long streams may hold all of them. */
-function openToApp({ clock, limits }: Parts, request: ClientRequest): Promise<Upstream> {
-  return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void =>
-      reject(new MeshError('APP_UNREACHABLE', 'the app does not answer', { cause }))
-    const deadline = clock.after(limits.connectTimeoutMs, () => {
-      request.destroy()
-      fail(new Error('all connections to the app are in use'))
+  /** Refused before it was a call: counted, not decided. */
+  #refuse(error: MeshError, head: RequestHead): void {
+    this.#count(error)
+    this.exchange.abandon()
+    answerProblem(this.#near, error, {
+      fields: [TROTH_CALL, formatReply({ id: claimedId(head), denied: error.code })],
     })
-    openUpstream(request)
-      .then(resolve, fail)
-      .finally(() => deadline.cancel())
-  })
+    this.#leave()
+  }
+
+  #count({ code }: MeshError): void {
+    const { caller, connection } = this.#admitted
+    this.#inside.parts.recorder.refused({
+      direction: 'ingress',
+      reason: code,
+      peer: partyOf(caller.svid),
+      remoteAddress: connection.socket.remoteAddress ?? null,
+    })
+  }
+
+  /** The sidecar answers itself. */
+  #answer(error: MeshError, extras = {}): void {
+    const account = this.#account
+    if (account === undefined) return
+    if (this.exchange.isOver) {
+      if (this.#early !== undefined) this.#conclude(this.#early)
+      return
+    }
+    this.exchange.abandon()
+    account.ended(endedWith(error.code, this.#problem(error, extras)))
+    this.#leave()
+  }
+
+  #problem(error: MeshError, extras = {}): number {
+    const callId = this.#account?.callId ?? ''
+    return answerProblem(this.#near, error, {
+      extras: { callId, ...extras },
+      fields: [TROTH_CALL, formatReply({ id: callId, denied: error.code })],
+    })
+  }
+
+  /** The exchange is over: answers what was not answered, and records the end. */
+  #conclude({ outcome, reason, status, error }: Exchanged): void {
+    const { bytesIn, bytesOut } = this.exchange
+    const told = error === null ? status : this.#problem(error)
+    this.#account?.ended({ outcome, reason, status: told, bytesIn, bytesOut })
+    this.#leave()
+  }
+
+  #leave(): void {
+    this.#inside.parts.inFlight.end()
+    this.#admitted.connection.leave()
+  }
+
+  // What the exchange asks and tells.
+
+  exchanged(exchanged: Exchanged): void {
+    const account = this.#account
+    if (account === undefined || !account.isDecided) this.#early = exchanged
+    else if (exchanged.mayRepeat && !this.#isRepeated) {
+      this.#isRepeated = true
+      this.#connect('new')
+    } else {
+      // it may wait for another connection that it does not get
+      this.exchange.abandon()
+      this.#conclude(exchanged)
+    }
+  }
+
+  cutReason(): MeshErrorCode | undefined {
+    return this.#admitted.connection.cutReason
+  }
+
+  lost(cause: StreamError): MeshError {
+    return cause.code.startsWith('CALL_')
+      ? new MeshError('APP_RESPONSE_INVALID', 'the app answered with malformed HTTP', { cause })
+      : new MeshError('APP_UNREACHABLE', 'the connection to the app was lost', { cause })
+  }
+
+  readAnswer({ fields }: ResponseHead): AnswerHead {
+    const passed = fieldsOfAnswer(this.#inside.parts.rules, fields)
+    passed.push(TROTH_CALL, formatReply({ id: this.#account?.callId ?? '', denied: null }))
+    return { fields: passed, denied: null }
+  }
 }
 
-function exchangeWith(
-  parts: Parts,
-  { arrived, connection, callId }: Inbound,
-  upstream: Upstream,
-): Promise<Exchanged> {
-  return exchange({
-    request: arrived.request,
-    response: arrived.response,
-    framing: arrived.head.framing,
-    expectsContinue: arrived.expectsContinue,
-    upstream,
-    limits: parts.limits,
-    clock: parts.clock,
-    readAnswer(received) {
-      // Bytes that come after such an answer would be read as the answer to the next caller.
-      if (mayTrail(arrived.head.method, received)) upstream.request.shouldKeepAlive = false
-      return readAnswer(received, callId)
-    },
-    cutReason: () => connection.cutReason,
-    lost: (cause: NodeJS.ErrnoException) =>
-      cause.code?.startsWith('HPE_') === true
-        ? new MeshError('APP_RESPONSE_INVALID', 'the app answered with malformed HTTP', { cause })
-        : new MeshError('APP_UNREACHABLE', 'the connection to the app was lost', { cause }),
-  })
-}
-
-/** An answer without a body to which careless apps send one all the same, perhaps later. */
-function mayTrail(method: string, { statusCode, rawHeaders }: IncomingMessage): boolean {
-  if (statusCode !== 204 && statusCode !== 304) return method === 'HEAD'
-  return (
-    valuesOf(rawHeaders, 'transfer-encoding').length > 0 ||
-    valuesOf(rawHeaders, 'content-length').some((length) => length !== '0')
-  )
-}
-
-/** @throws MeshError APP_RESPONSE_INVALID */
-function readAnswer({ rawHeaders, statusCode = 502 }: IncomingMessage, callId: string): AnswerHead {
-  const codings = valuesOf(rawHeaders, 'transfer-encoding')
-  if (codings.length > 1 || (codings[0] ?? 'chunked').toLowerCase() !== 'chunked')
-    throw new MeshError('APP_RESPONSE_INVALID', 'the app answered with an unknown transfer coding')
-  const fields = headOfAnswer(rawHeaders, statusCode)
-  return { fields: [...fields, TROTH_CALL, formatReply({ id: callId, denied: null })], denied: null }
+/** The id the caller gave, to answer under it even when the request is refused; null when it gave none that can be read. */
+function claimedId({ fields }: RequestHead): string | null {
+  try {
+    return parseClaim(fields)?.id ?? null
+  } catch {
+    return null
+  }
 }

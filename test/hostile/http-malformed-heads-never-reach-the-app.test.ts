@@ -47,11 +47,6 @@ const HOSTILE: readonly (readonly [name: string, code: string, bytes: string])[]
     'POST %T HTTP/1.0\r\nHost: %H\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   ],
   [
-    'an h2c upgrade',
-    'CALL_UPGRADE_REFUSED',
-    'GET %T HTTP/1.1\r\nHost: %H\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n',
-  ],
-  [
     'an upgrade with a body',
     'CALL_UPGRADE_REFUSED',
     'POST %T HTTP/1.1\r\nHost: %H\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\nabc',
@@ -181,13 +176,24 @@ describe('malformed HTTP', () => {
     expect(statusOf(await atIngress('GET %T HTTP/1.0\r\n\r\n'))).toBe(200)
   })
 
+  it('is not an offer to speak h2c: that may be passed over, and goes no further', async () => {
+    app.seen.splice(0)
+    const answer = await atEgress(
+      'GET %T HTTP/1.1\r\nHost: %H\r\nConnection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n',
+    )
+    expect(statusOf(answer)).toBe(200)
+    expect(app.seen.map(({ headers }) => [headers.upgrade, headers['http2-settings']])).toEqual([
+      [undefined, undefined],
+    ])
+  })
+
   it('with a broken chunk ends the call at both ends', async () => {
-    const before = tickets.records.ends.length
+    const before = planner.records.ends.length
     const answer = await atEgress(
       'POST %T HTTP/1.1\r\nHost: %H\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n\r\n',
     )
     expect(answer).not.toContain('200 OK')
-    expect(await tickets.records.end(before)).toMatchObject({ outcome: 'aborted' })
+    expect(await planner.records.end(before)).toMatchObject({ outcome: 'aborted' })
   })
 
   it('with a body where none has a meaning is framed anew, and never smuggles', async () => {

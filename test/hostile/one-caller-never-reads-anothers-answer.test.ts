@@ -84,7 +84,7 @@ it('an answer in a transfer coding that is not chunked alone is no answer', asyn
   }
 })
 
-it('pipelined requests are served one after the other, and thousands at once are not served', async () => {
+it('pipelined requests are served one after the other, and thousands at once wait unread', async () => {
   await using app = await startApp((incoming, response) => {
     if (incoming.url !== '/tickets/never') response.end(incoming.url)
   })
@@ -112,9 +112,7 @@ it('pipelined requests are served one after the other, and thousands at once are
     expect(raw.match(/\/tickets\/\d/g)).toEqual(['/tickets/1', '/tickets/2', '/tickets/3'])
 
     const decided = side.records.decisions.length
-    const refused = side.records.refusals.length
-    expect(await sendRaw(await open(), get('/tickets/never').repeat(5000))).toBe('')
-    expect(await side.records.refusal(refused)).toMatchObject({ reason: 'CALL_MALFORMED' })
+    expect(await sendRaw(await open(), get('/tickets/never').repeat(5000), 500)).toBe('')
     expect(side.records.decisions.length - decided).toBeLessThanOrEqual(1)
     expect(statusOf(await sendRaw(await open(), get('/tickets/4', 'Connection: close\r\n')))).toBe(200)
   }

@@ -17,6 +17,7 @@ import { revocationsOf } from '../../mesh/revocation.js'
 import { namedId, parseAgentName, type SpiffeId } from '../../mesh/spiffe-id.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
 import { WITNESS_ADMITTED, WITNESS_ALPN } from '../../mesh/wire/witness.js'
+import { FieldRules } from '../../sidecar/call/headers.js'
 import { openCallCounter } from '../../sidecar/call-counter.js'
 import { openConnections } from '../../sidecar/connections.js'
 import type { PeerConnection } from '../../sidecar/egress/peer-connection.js'
@@ -183,10 +184,13 @@ function partsOf(
 ): Parts {
   const { clock, credentials } = given
   const settings = parseConfig('', 'config.yaml')
+  const recorder = new MemoryRecorder()
   return {
     ...given,
-    recorder: new MemoryRecorder(),
-    connections: openConnections(clock, settings.streamMaxAgeMs),
+    recorder,
+    books: { ledger: recorder, clock, count: openCallCounter(openMetrics()) },
+    rules: new FieldRules(),
+    connections: openConnections(clock, given.turn, settings.streamMaxAgeMs),
     sweep: openSweep(clock),
     log: memoryLog(),
     limits: {
@@ -197,7 +201,6 @@ function partsOf(
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
     },
     doors: DOOR_LIMITS,
-    count: openCallCounter(openMetrics()),
     inFlight: openInFlight(),
     standing: () => ({
       now: clock.now(),

@@ -15,6 +15,7 @@ import {
 import { type Clock, systemClock } from '../../host/clock.js'
 import { parseConfig } from '../../host/config.js'
 import { type Metrics, openMetrics } from '../../host/metrics.js'
+import { openSweep } from '../../host/sweep.js'
 import { openTurn } from '../../host/turn.js'
 import type { World, WorldHolder, WorldListener } from '../../member/control/world.js'
 import type { Credentials, Identity } from '../../member/identity/credentials.js'
@@ -181,6 +182,7 @@ async function startOne({ name, home, id, world, leaf, options }: OneOptions): P
     recorder: records,
     clock,
     turn: openTurn(throwAtTop),
+    sweep: openSweep(clock),
     log,
     metrics,
     ports: { egress: 0, ingress: 0, admin: 0 },

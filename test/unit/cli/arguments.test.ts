@@ -45,7 +45,10 @@ describe('an option value', () => {
     expect(appAddress('127.0.0.1:8080')).toEqual({ host: '127.0.0.1', port: 8080 })
     expect(appAddress('8080')).toEqual({ host: '127.0.0.1', port: 8080 })
     expect(appAddress('unix:/run/app.sock')).toEqual({ socketPath: '/run/app.sock' })
-    for (const raw of ['localhost', 'unix:', '']) expect(() => appAddress(raw)).toThrow(InvalidArgumentError)
+    expect(appAddress('h2c:8080')).toEqual({ host: '127.0.0.1', port: 8080, http: 'h2c' })
+    expect(appAddress('h2c:unix:/run/app.sock')).toEqual({ socketPath: '/run/app.sock', http: 'h2c' })
+    for (const raw of ['localhost', 'unix:', '', 'h2c:'])
+      expect(() => appAddress(raw)).toThrow(InvalidArgumentError)
     expect(() => appAddress('unix:')).toThrow('unix:PATH')
   })
 

@@ -36,7 +36,7 @@ describe('call ids', () => {
 describe('troth-call', () => {
   it('reads what it writes', () => {
     const claim = { id: newCallId(NOW), sentAt: NOW }
-    expect(parseClaim(['Troth-Call', formatClaim(claim)])).toEqual(claim)
+    expect(parseClaim(['troth-call', formatClaim(claim)])).toEqual(claim)
     const reply = { id: claim.id, denied: 'POLICY_SCOPE_MISSING' } as const
     expect(parseReply(['troth-call', formatReply(reply)])).toEqual(reply)
     expect(parseReply(['troth-call', formatReply({ id: null, denied: null })])).toEqual({

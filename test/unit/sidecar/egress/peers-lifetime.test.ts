@@ -171,6 +171,7 @@ describe('a leaf of the callee that is about to end', () => {
     accepted.streams[0]?.write(Buffer.from('past the leaf'))
     await until(() => stream.heard.includes('past the leaf'))
     stream.end()
+    await turned()
     expect(first.cutReason).toBe('PEER_EXPIRED')
   })
 })

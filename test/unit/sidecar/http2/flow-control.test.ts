@@ -71,6 +71,7 @@ describe('flow control of a server', () => {
     const { bench, taken } = startServer()
     bench.feed(settings([4, 0]), headers(1, GET))
     taken[0]?.stream.respond(OK, 'more')
+    bench.turn()
     taken[0]?.stream.end(NOTHING)
     expect(
       bench
@@ -78,6 +79,19 @@ describe('flow control of a server', () => {
         .framesOf(FRAME.DATA)
         .map(({ flags, payload }) => [flags, payload.length]),
     ).toEqual([[END_STREAM, 0]])
+  })
+
+  it('ends a body with the frame that was the last, while that has not left', () => {
+    const { bench, taken } = startServer()
+    bench.feed(settings(), headers(1, GET), headers(3, GET))
+    taken[0]?.stream.respond(OK, 'more')
+    taken[0]?.stream.write(Buffer.from('xyz'))
+    taken[0]?.stream.end(NOTHING)
+    taken[1]?.stream.respond(OK, 'more')
+    taken[1]?.stream.end(NOTHING)
+    const sent = bench.turn().frames()
+    expect(sent.filter(({ type }) => type === FRAME.DATA).map(({ flags }) => flags)).toEqual([END_STREAM])
+    expect(sent.at(-1)?.flags).toBe(END_HEADERS | END_STREAM)
   })
 
   it('widens windows by what was consumed, and by nothing else', () => {

@@ -1,0 +1,80 @@
+// One HTTP/2 connection to the app, with prior knowledge (RFC 9113 §3.3): many calls at once.
+
+import type { Socket } from 'node:net'
+import type { Swept } from '../../host/sweep.js'
+import type { RequestHead } from '../http/message.js'
+import type { Follows, HttpStream, ResponseSink } from '../http/stream.js'
+import { ClientConnection } from '../http2/connection.js'
+import { DEFAULT_LIMITS } from '../http2/contract.js'
+import { SocketWire } from '../transport/socket-wire.js'
+import type { AppConnection, Pool } from './app.js'
+
+/** Kept without a call. */
+const IDLE_MS = 60_000
+
+export class Http2AppConnection implements AppConnection, Swept {
+  readonly #socket: Socket
+  readonly #client: ClientConnection
+  readonly #pool: Pool
+  #isRetired = false
+  isUsed = false
+  #usedAt: number
+
+  constructor(pool: Pool, gone: (connection: Http2AppConnection) => void) {
+    this.#pool = pool
+    this.#socket = pool.connect()
+    const wire = new SocketWire(this.#socket, pool.turn, pool.sweep)
+    this.#client = new ClientConnection(
+      { wire, limits: DEFAULT_LIMITS, now: () => pool.sweep.now() },
+      {
+        onSettings: () => pool.ready(),
+        onRefused: () => undefined,
+        onGoaway: () => {
+          this.#isRetired = true
+        },
+        onCapacity: () => pool.ready(),
+        onClose: () => undefined,
+      },
+    )
+    wire.attach(this.#client)
+    this.#usedAt = pool.sweep.now()
+    pool.sweep.watch(this, this.#usedAt + pool.connectTimeoutMs)
+    this.#socket.once('close', () => {
+      pool.sweep.forget(this)
+      gone(this)
+    })
+  }
+
+  /** It takes one more call. */
+  get isFree(): boolean {
+    return !this.#isRetired && !this.#socket.destroyed && this.#client.capacity > 0
+  }
+
+  /** @throws StreamError */
+  open(head: RequestHead, follows: Follows, sink: ResponseSink): HttpStream {
+    const stream = this.#client.request(head, follows, sink)
+    this.#usedAt = this.#pool.sweep.now()
+    this.isUsed = true
+    return stream
+  }
+
+  giveBack(): void {
+    this.#pool.ready()
+  }
+
+  /** Takes no new call, and ends with those it has. */
+  retire(): void {
+    this.#isRetired = true
+    this.#client.drain()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  look(now: number): number {
+    if (this.#socket.connecting && now >= this.#usedAt + this.#pool.connectTimeoutMs) this.destroy()
+    else if (this.#client.openStreams === 0 && now >= this.#usedAt + IDLE_MS) this.retire()
+    return this.#socket.destroyed ? Number.POSITIVE_INFINITY : now + this.#pool.connectTimeoutMs
+  }
+}
