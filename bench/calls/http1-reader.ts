@@ -88,6 +88,7 @@ export class MessageReader {
     else if (CHUNKED.test(head)) this.#state = 'chunk-size'
     else this.#state = this.#role === 'request' ? 'sized' : 'until-close'
     this.#events.onHead(head)
+    // unless the head was taken for an upgrade
     if (this.#state === 'sized' && this.#remaining === 0) this.#end()
   }
 

@@ -10,7 +10,9 @@ import { type Chains, openChains, PEER_CHAINS } from './chains/chains.js'
 import { type Peer, versionOf } from './chains/peers.js'
 import { verdictOf } from './figures.js'
 import { type Generator, startGenerator } from './generator/generator.js'
-import { type Options, parseOptions } from './options.js'
+import type { Measured } from './generator/job.js'
+import { FULL_MEMORY, formatResources, measureResources, QUICK_MEMORY, type Resources } from './memory.js'
+import { type Options, parseOptions, roundsFor } from './options.js'
 import { comparePaired, type Result } from './paired.js'
 import { type Scenario, SMALL_CALLS } from './scenarios.js'
 import { formatBlock, HEADINGS } from './table.js'
@@ -18,7 +20,7 @@ import { formatBlock, HEADINGS } from './table.js'
 const ROOT = path.join(import.meta.dirname, '../../..')
 const RESULTS = path.join(ROOT, 'bench/results')
 const WARM_CALLS = 5000
-const WARM_WITHIN_MS = 10_000
+const WARM_WITHIN_MS = 5000
 
 async function main(args: readonly string[]): Promise<void> {
   const options = parseOptions(args)
@@ -26,28 +28,41 @@ async function main(args: readonly string[]): Promise<void> {
   const profileDir = options.profile ? path.join(RESULTS, 'profiles.local') : null
   await using chains = await openChains({ dist: path.join(ROOT, 'dist'), profileDir })
   await using generator = startGenerator()
-  const machine = `${os.cpus().length} x ${os.cpus()[0]?.model ?? 'unknown CPU'}`
-  const { rounds, span } = options
-  console.log(HEADINGS)
   const stage: Stage = { chains, generator, versions, warmed: new Set() }
+  console.log(HEADINGS)
   const blocks: Block[] = []
   for (const scenario of options.scenarios) {
     const results = await compare(scenario, options, stage)
     blocks.push({ scenario, results })
     console.log(formatBlock(scenario.name, results, scenario.figures))
   }
-  const named = [['node', process.version], ...versions].map((each) => each.join(' ')).join(', ')
-  console.log(`\nmedians of ${rounds} interleaved rounds of ${span.windowMs} ms; ${named}; ${machine};`)
-  console.log(
-    'ratios hold between neighbours of one run only: load generator, app and all proxies share this machine',
-  )
-  const file = path.resolve(
-    options.out ?? path.join(RESULTS, `${options.peers === null ? 'calls' : 'peers'}.local.json`),
-  )
-  const about = { at: new Date().toISOString(), node: process.version, machine, rounds, span }
-  write(file, { ...about, peers: Object.fromEntries(versions) }, blocks)
+  const resources = options.memory ? await lookAtMemory(options, stage) : null
+  const machine = `${os.cpus().length} x ${os.cpus()[0]?.model ?? 'unknown CPU'}`
+  const about = { at: new Date().toISOString(), node: process.version, machine, span: options.span }
+  console.log(`\n${describe(machine, versions, options)}`)
+  const name = options.peers === null ? 'calls' : 'peers'
+  const file = path.resolve(options.out ?? path.join(RESULTS, `${name}.local.json`))
+  write(file, { ...about, peers: Object.fromEntries(versions), resources }, blocks)
   if (profileDir !== null)
     console.log(`CPU profiles of the sidecars: ${path.relative(process.cwd(), profileDir)}/*.cpuprofile`)
+}
+
+function describe(
+  machine: string,
+  versions: ReadonlyMap<Peer, string>,
+  { rounds, quick, span }: Options,
+): string {
+  const named = [['node', process.version], ...versions].map((each) => each.join(' ')).join(', ')
+  const repeated = rounds === null ? (quick ? 'few rounds, a quick run' : 'rounds') : `${rounds} rounds`
+  return `medians of interleaved windows of ${span.windowMs} ms (${repeated}); ${named}; ${machine};
+ratios hold between neighbours of one run only: load generator, app and all proxies share this machine`
+}
+
+async function lookAtMemory({ quick }: Options, { chains, generator }: Stage): Promise<Resources> {
+  const pair = await chains.get('fresh')
+  const resources = await measureResources(pair, generator, quick ? QUICK_MEMORY : FULL_MEMORY)
+  console.log(formatResources(resources))
+  return resources
 }
 
 interface Stage {
@@ -58,39 +73,34 @@ interface Stage {
   readonly warmed: Set<string>
 }
 
-async function compare(
-  scenario: Scenario,
-  { peers, rounds, span }: Options,
-  stage: Stage,
-): Promise<Result[]> {
+async function compare(scenario: Scenario, options: Options, stage: Stage): Promise<Result[]> {
   const { generator, versions } = stage
-  const rivals =
-    peers === null
-      ? ['direct']
-      : scenario.peers.filter((name) => versions.has(PEER_CHAINS[name]?.peer ?? 'nginx'))
-  const reference = await warm('troth', stage)
+  const isHere = (name: string): boolean => {
+    const needs = PEER_CHAINS[name]?.peer
+    return needs === undefined || versions.has(needs)
+  }
+  const rivals = options.peers === null ? scenario.own : scenario.peers.filter(isHere)
+  const reference = await warm(scenario.ours, scenario, stage)
   const others: Chain[] = []
-  for (const name of rivals) others.push(await warm(name, stage))
-  return comparePaired(
-    [reference, ...others],
-    (chain: Chain) => generator.run(scenario.job(chain, span)),
-    rounds,
-  )
+  for (const name of rivals) others.push(await warm(name, scenario, stage))
+  const run = async (chain: Chain): Promise<Measured> =>
+    generator.run(await scenario.job(chain, options.span))
+  return comparePaired([reference, ...others], run, roundsFor(scenario, options))
 }
 
-/** The chain, after as many calls as compilers need to have seen. */
-async function warm(name: string, { chains, generator, warmed }: Stage): Promise<Chain> {
+/** The chain, after as many calls as compilers need to have seen, and a moment of this scenario. */
+async function warm(name: string, scenario: Scenario, { chains, generator, warmed }: Stage): Promise<Chain> {
   const chain = await chains.get(name)
-  if (warmed.has(name)) return chain
-  warmed.add(name)
-  let calls = 0
-  const until = performance.now() + WARM_WITHIN_MS
-  while (calls < WARM_CALLS && performance.now() < until) {
-    const { units } = await generator
-      .run(SMALL_CALLS.job(chain, { warmMs: 0, windowMs: 500 }))
-      .catch(() => ({ units: 0 }))
-    calls += units
+  const tryOnce = async (what: Scenario, windowMs: number): Promise<number> => {
+    // whether it serves this is for the measurement to say
+    const measured = generator.run(await what.job(chain, { warmMs: 0, windowMs }))
+    return measured.then(({ units }) => units).catch(() => Number.POSITIVE_INFINITY)
   }
+  const until = performance.now() + WARM_WITHIN_MS
+  let calls = warmed.has(name) ? Number.POSITIVE_INFINITY : 0
+  while (calls < WARM_CALLS && performance.now() < until) calls += await tryOnce(SMALL_CALLS, 500)
+  warmed.add(name)
+  await tryOnce(scenario, 200)
   return chain
 }
 
@@ -119,8 +129,9 @@ function write(file: string, about: object, blocks: readonly Block[]): void {
     figures: figures.flatMap((figure) => {
       const result = results.find((each) => each.name === figure.against)
       if (result === undefined || 'unserved' in result) return []
-      const ratio = result.ratios?.[figure.measure] ?? Number.NaN
-      return [{ ...figure, ratio, verdict: verdictOf(figure, ratio) }]
+      const value =
+        (figure.relation === 'added' ? result.added : result.ratios)?.[figure.measure] ?? Number.NaN
+      return [{ ...figure, value, verdict: verdictOf(figure, value) }]
     }),
   }))
   mkdirSync(path.dirname(file), { recursive: true })

@@ -14,6 +14,8 @@ export interface Compared {
   readonly values: Values
   /** Reference divided by this one; null for the reference itself. */
   readonly ratios: Values | null
+  /** Reference less this one; null for the reference itself. */
+  readonly added: Values | null
 }
 
 export interface Unserved {
@@ -29,13 +31,13 @@ export async function comparePaired(
   run: Run,
   rounds: number,
 ): Promise<Result[]> {
-  const results = new Map<string, { runs: Values[]; ratios: Values[] } | string>()
+  const results = new Map<string, Known | string>()
   const attempt = async (chain: Chain): Promise<Values | undefined> => {
     const { name } = chain
     try {
       const values = valuesOf(await run(chain))
       const known = results.get(name)
-      if (typeof known !== 'object') results.set(name, { runs: [values], ratios: [] })
+      if (typeof known !== 'object') results.set(name, { runs: [values], ratios: [], added: [] })
       else known.runs.push(values)
       return values
     } catch (error) {
@@ -54,19 +56,26 @@ export async function comparePaired(
       const after = before === undefined ? undefined : await attempt(reference)
       const known = results.get(rival.name)
       if (between !== undefined && before !== undefined && after !== undefined && typeof known === 'object')
-        known.ratios.push(ratiosOf(before, after, between))
+        pair(known, before, after, between)
       before = after ?? before
     }
   }
   return [reference, ...rivals].map(({ name }) => {
     const known = results.get(name)
     if (typeof known !== 'object') return { name, unserved: known ?? 'was not run' }
-    return {
-      name,
-      values: medianOf(known.runs),
-      ratios: known.ratios.length === 0 ? null : medianOf(known.ratios),
-    }
+    const { runs, ratios, added } = known
+    const paired =
+      ratios.length === 0
+        ? { ratios: null, added: null }
+        : { ratios: medianOf(ratios), added: medianOf(added) }
+    return { name, values: medianOf(runs), ...paired }
   })
+}
+
+interface Known {
+  readonly runs: Values[]
+  readonly ratios: Values[]
+  readonly added: Values[]
 }
 
 export function valuesOf({ units, elapsedMs, p50Ms, p99Ms, cpuMs }: Measured): Values {
@@ -85,8 +94,11 @@ const each = (value: (measure: Measure) => number): Values => ({
   cpuUs: value('cpuUs'),
 })
 
-const ratiosOf = (before: Values, after: Values, between: Values): Values =>
-  each((measure) => (before[measure] + after[measure]) / 2 / between[measure])
+function pair({ ratios, added }: Known, before: Values, after: Values, between: Values): void {
+  const mean = each((measure) => (before[measure] + after[measure]) / 2)
+  ratios.push(each((measure) => mean[measure] / between[measure]))
+  added.push(each((measure) => mean[measure] - between[measure]))
+}
 
 const medianOf = (runs: readonly Values[]): Values =>
   each((measure) => median(runs.map((values) => values[measure])))

@@ -1,6 +1,7 @@
 // The scenarios of the call path: what load is put on a chain, whom it is compared with, and what has to be reached.
 
 import type { Chain } from './chains/chain.js'
+import type { OurChain } from './chains/troth.js'
 import type { Figure } from './figures.js'
 import type { Job } from './generator/job.js'
 
@@ -13,10 +14,16 @@ export interface Scenario {
   readonly name: string
   /** What one unit of its rate is. */
   readonly unit: string
+  /** Which of our chains is measured. */
+  readonly ours: OurChain
+  /** What it is compared with when no peers are asked for. */
+  readonly own: readonly string[]
   /** Chains of peers that it is compared with, of those that are there. */
   readonly peers: readonly string[]
+  /** Rounds of a quick run without peers; 0: left out. */
+  readonly quickRounds: number
   readonly figures: readonly Figure[]
-  job(chain: Chain, span: Span): Job
+  job(chain: Chain, span: Span): Job | Promise<Job>
 }
 
 const ALL = ['nginx', 'nginx+log', 'haproxy-h2', 'haproxy-h2+log', 'haproxy-h1', 'caddy'] as const
@@ -65,64 +72,111 @@ const calls =
 const figure = (measure: Figure['measure'], against: string, must: number, aim: number): Figure => ({
   measure,
   against,
+  relation: 'ratio',
   must,
   aim,
 })
 
-const small = (callers: number, peers: readonly string[], figures: readonly Figure[] = []): Scenario => ({
+const OURS = { ours: 'troth', own: ['direct'], unit: 'calls', quickRounds: 1, figures: [] } as const
+
+const small = (callers: number, peers: readonly string[]): Scenario => ({
+  ...OURS,
   name: `calls-${callers}`,
-  unit: 'calls',
   peers,
-  figures,
   job: calls('/hello', { callers }),
 })
 
 const MB = 1_000_000
 
-const bodies = (
-  direction: 'download' | 'upload',
-  megabytes: number,
-  figures: readonly Figure[],
-): Scenario => {
+const bodies = (direction: 'download' | 'upload', megabytes: number): Scenario => {
   const bytes = megabytes * MB
   const job =
     direction === 'download'
       ? calls(`/bytes/${bytes}`, { callers: 4, unit: { received: bytes } })
       : calls('/sink', { callers: 4, method: 'POST', bodyBytes: bytes, unit: { sent: bytes } })
-  const peers = ['nginx', 'haproxy-h2']
-  return { name: `${direction}-${megabytes}mb`, unit: 'bodies', peers, figures, job }
+  return { ...OURS, name: `${direction}-${megabytes}mb`, unit: 'bodies', peers: ['nginx', 'haproxy-h2'], job }
 }
 
-export const SMALL_CALLS = small(16, LOGGED)
+export const SMALL_CALLS: Scenario = small(16, LOGGED)
+export const TEN_MEGABYTES: Scenario = {
+  ...bodies('download', 10),
+  figures: [figure('rate', 'nginx', 0.9, 1.1)],
+}
 
 export const SCENARIOS: readonly Scenario[] = [
-  small(64, ALL, [
-    figure('cpuUs', 'nginx+log', 0.65, 0.45),
-    figure('cpuUs', 'haproxy-h2+log', 1.25, 0.9),
-    figure('cpuUs', 'caddy', 0.18, 0.11),
-    figure('rate', 'nginx+log', 1.5, 2.1),
-    figure('p99Ms', 'nginx', 0.8, 0.5),
-  ]),
-  small(1, ['nginx', 'haproxy-h2'], [figure('p50Ms', 'nginx', 1.35, 1.15)]),
-  small(4, LOGGED),
-  SMALL_CALLS,
-  small(256, LOGGED),
   {
-    name: 'heads-500b',
-    unit: 'calls',
-    peers: LOGGED,
-    figures: [],
-    job: calls('/hello', { fields: REAL_FIELDS }),
+    ...small(64, ALL),
+    quickRounds: 3,
+    figures: [
+      figure('cpuUs', 'nginx+log', 0.65, 0.45),
+      figure('cpuUs', 'haproxy-h2+log', 1.25, 0.9),
+      figure('cpuUs', 'caddy', 0.18, 0.11),
+      figure('rate', 'nginx+log', 1.5, 2.1),
+      figure('p99Ms', 'nginx', 0.8, 0.5),
+    ],
   },
   {
+    ...small(64, ['haproxy-h2']),
+    name: 'calls-64-no-ledger',
+    ours: 'troth-no-ledger',
+    own: ['troth'],
+    figures: [figure('cpuUs', 'haproxy-h2', 1, 0.8)],
+  },
+  { ...small(1, ['nginx', 'haproxy-h2']), quickRounds: 3, figures: [figure('p50Ms', 'nginx', 1.35, 1.15)] },
+  { ...small(4, LOGGED), quickRounds: 0 },
+  SMALL_CALLS,
+  { ...small(256, LOGGED), quickRounds: 0 },
+  { ...OURS, name: 'heads-500b', peers: LOGGED, job: calls('/hello', { fields: REAL_FIELDS }) },
+  {
+    ...OURS,
     name: 'no-keep-alive',
-    unit: 'calls',
     peers: ['nginx', 'haproxy-h2'],
     figures: [figure('cpuUs', 'nginx', 2.5, 1.6)],
     job: calls('/hello', { callers: 16, connection: 'fresh' }),
   },
-  bodies('download', 1, []),
-  bodies('download', 10, [figure('rate', 'nginx', 0.9, 1.1)]),
-  bodies('upload', 1, []),
-  bodies('upload', 10, []),
+  { ...bodies('download', 1), quickRounds: 0 },
+  TEN_MEGABYTES,
+  { ...bodies('upload', 1), quickRounds: 0 },
+  bodies('upload', 10),
+  {
+    ...OURS,
+    name: 'events',
+    unit: 'events',
+    peers: ['direct', 'nginx', 'haproxy-h2'],
+    figures: [{ measure: 'p50Ms', against: 'direct', relation: 'added', must: 0.6, aim: 0.3 }],
+    job: ({ host, port, prefix, pids }, span) => {
+      const head = `GET ${prefix}/events HTTP/1.1\r\nhost: ${host}:${port}\r\naccept: text/event-stream\r\n\r\n`
+      return { kind: 'events', host, port, pids, callers: 1, head, ...span }
+    },
+  },
+  {
+    ...OURS,
+    name: 'websocket',
+    unit: 'messages',
+    peers: ['nginx', 'haproxy-h1'],
+    job: ({ host, port, prefix, pids }, span) => {
+      return { kind: 'websocket', host, port, pids, callers: 16, target: `${prefix}/echo`, ...span }
+    },
+  },
+  {
+    ...OURS,
+    name: 'grpc-unary',
+    peers: ['nginx-grpc', 'haproxy-grpc'],
+    job: ({ host, port, prefix, pids }, span) => {
+      return { kind: 'grpc', host, port, pids, callers: 16, path: `${prefix}/bench.Echo/Say`, ...span }
+    },
+  },
+  {
+    ...OURS,
+    name: 'handshakes',
+    unit: 'handshakes',
+    own: [],
+    peers: ['nginx'],
+    figures: [figure('cpuUs', 'nginx', 1.2, 1)],
+    async job(chain, span) {
+      const { pid, port, ...door } = await chain.door()
+      const head = `GET /hello HTTP/1.1\r\nhost: ${door.serverName}\r\nconnection: close\r\n\r\n`
+      return { kind: 'handshakes', host: chain.host, port, pids: [pid], callers: 4, head, ...door, ...span }
+    },
+  },
 ]

@@ -3,7 +3,7 @@
 import { type Figure, formatFigure, type Measure, type Values } from './figures.js'
 import type { Result } from './paired.js'
 
-const WIDTHS = [16, 17, 9, 9, 9, 9, 2, 6, 6, 6, 6, 2]
+const WIDTHS = [18, 16, 9, 9, 9, 9, 2, 6, 6, 6, 6, 2]
 
 export const HEADINGS = [
   columns(['', '', '', '', '', '', '', 'ours / it:']),
@@ -29,12 +29,17 @@ export function formatBlock(name: string, results: readonly Result[], figures: r
     .map((result, at) => {
       const start = [at === 0 ? name : '', result.name]
       if ('unserved' in result) return columns([...start, `  not served: ${result.unserved}`.slice(0, 120)])
-      const { values, ratios } = result
+      const { values, ratios, added } = result
       const own = [rate(values.rate), number(values.p50Ms), number(values.p99Ms), number(values.cpuUs)]
       if (ratios === null) return columns([...start, ...own])
       const reached = figures
         .filter(({ against }) => against === result.name)
-        .map((figure) => formatFigure(figure, ratios[figure.measure]))
+        .map((figure) =>
+          formatFigure(
+            figure,
+            (figure.relation === 'added' && added !== null ? added : ratios)[figure.measure],
+          ),
+        )
       return columns([...start, ...own, '', ...ratiosIn(ratios), '', reached.join('; ')])
     })
     .join('\n')

@@ -84,7 +84,7 @@ async function openHost(dist: string, agents: number): Promise<Host> {
   const troth = (...args: string[]): Started => launched('cli/main.js', '--home', home, '--dev', ...args)
   const finish = async (...args: string[]): Promise<boolean> => (await exitOf(troth(...args))) === 0
   const [ca = 0, collector = 0, app = 0, admin = 0] = await freePorts(4)
-  launched('bench/calls/app.js', String(app))
+  launched('bench/calls/app/main.js', String(app))
   if (!(await finish('init', '--trust-domain', 'bench.internal'))) throw new Error('troth init failed')
   const up = troth('up', '--ca-port', String(ca), '--collector-port', String(collector))
   writeFileSync(path.join(home, 'policy.yaml'), policyOf(agents))

@@ -66,7 +66,7 @@ export async function startCaddy({ dir, app, files }: PeerPlace): Promise<Chain>
     port: egress,
     prefix: '',
     pids: processes.map(({ pid }) => pid),
-    door: doorOf(files, ingress, processes[1].pid),
+    door: () => Promise.resolve(doorOf(files, ingress, processes[1].pid)),
     [Symbol.asyncDispose]: () => stopAll(processes),
   }
 }

@@ -13,8 +13,8 @@ export interface Chain extends AsyncDisposable {
   readonly prefix: string
   /** The two proxies. */
   readonly pids: readonly number[]
-  /** The second proxy's mutual-TLS door, for foreign clients; null where there is none. */
-  readonly door: Door | null
+  /** The second proxy's mutual-TLS door for clients without a proxy of their own. @throws Error where there is none */
+  door(): Promise<Door>
 }
 
 export interface Door {
@@ -36,7 +36,7 @@ export function directChain(app: number): Chain {
     port: app,
     prefix: '',
     pids: [],
-    door: null,
+    door: () => Promise.reject(new Error('there is no TLS on a direct call')),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
 }

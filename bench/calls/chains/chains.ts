@@ -10,17 +10,33 @@ import { startHaproxy } from './haproxy.js'
 import { startNginx } from './nginx.js'
 import { writePeerCertificates } from './peer-certificates.js'
 import type { Peer, PeerPlace } from './peers.js'
-import { type BenchMesh, startBenchMesh } from './troth.js'
+import { type BenchMesh, OUR_CHAINS, startBenchMesh } from './troth.js'
+
+const HTTP1 = { app: 'http/1.1' } as const
 
 /** Chains of other people's proxies by name, and what has to be installed for them. */
 export const PEER_CHAINS: Readonly<
   Record<string, { readonly peer: Peer; readonly start: (place: PeerPlace) => Promise<Chain> }>
 > = {
-  nginx: { peer: 'nginx', start: (place) => startNginx(place, 'no log') },
+  nginx: { peer: 'nginx', start: (place) => startNginx(place, 'plain') },
   'nginx+log': { peer: 'nginx', start: (place) => startNginx(place, 'log') },
-  'haproxy-h2': { peer: 'haproxy', start: (place) => startHaproxy(place, { between: 'h2', log: 'no log' }) },
-  'haproxy-h2+log': { peer: 'haproxy', start: (place) => startHaproxy(place, { between: 'h2', log: 'log' }) },
-  'haproxy-h1': { peer: 'haproxy', start: (place) => startHaproxy(place, { between: 'h1', log: 'no log' }) },
+  'haproxy-h2': {
+    peer: 'haproxy',
+    start: (place) => startHaproxy(place, { ...HTTP1, between: 'h2', log: 'no log' }),
+  },
+  'haproxy-h2+log': {
+    peer: 'haproxy',
+    start: (place) => startHaproxy(place, { ...HTTP1, between: 'h2', log: 'log' }),
+  },
+  'haproxy-h1': {
+    peer: 'haproxy',
+    start: (place) => startHaproxy(place, { ...HTTP1, between: 'h1', log: 'no log' }),
+  },
+  'nginx-grpc': { peer: 'nginx', start: (place) => startNginx(place, 'grpc') },
+  'haproxy-grpc': {
+    peer: 'haproxy',
+    start: (place) => startHaproxy(place, { between: 'h2', log: 'no log', app: 'h2c' }),
+  },
   caddy: { peer: 'caddy', start: startCaddy },
 }
 
@@ -32,16 +48,17 @@ export interface Chains extends AsyncDisposable {
 export async function openChains(options: { dist: string; profileDir: string | null }): Promise<Chains> {
   const dir = mkdtempSync(path.join(os.tmpdir(), 'tb-peers-'))
   const [port = 0] = await freePorts(1)
-  const app = launch(path.join(options.dist, 'bench/calls/app.js'), [String(port)])
+  const app = launch(path.join(options.dist, 'bench/calls/app/main.js'), [String(port)])
   const open = new Map<string, Promise<Chain>>()
   let mesh: Promise<BenchMesh> | undefined
   let place: Promise<PeerPlace> | undefined
 
   const start = async (name: string): Promise<Chain> => {
     if (name === 'direct') return directChain(port)
-    if (name === 'troth') {
+    const ours = OUR_CHAINS.find((each) => each === name)
+    if (ours !== undefined) {
       mesh ??= startBenchMesh({ ...options, app: port })
-      return (await mesh).startSidecars()
+      return (await mesh).startPair(ours)
     }
     const known = PEER_CHAINS[name]
     if (known === undefined) throw new Error(`there is no chain ${name}`)

@@ -11,11 +11,14 @@ import { doorOf, type PeerPlace } from './peers.js'
 export interface HaproxyKind {
   readonly between: 'h2' | 'h1'
   readonly log: 'log' | 'no log'
+  /** What the app is spoken to: gRPC needs HTTP/2. */
+  readonly app: 'http/1.1' | 'h2c'
 }
 
 export async function startHaproxy({ dir, app, files }: PeerPlace, kind: HaproxyKind): Promise<Chain> {
   const [egress = 0, ingress = 0] = await freePorts(2)
-  const name = `haproxy-${kind.between}${kind.log === 'log' ? '+log' : ''}`
+  const name =
+    kind.app === 'h2c' ? 'haproxy-grpc' : `haproxy-${kind.between}${kind.log === 'log' ? '+log' : ''}`
   const alpn = kind.between === 'h2' ? 'alpn h2' : 'alpn http/1.1'
   const tls = `ca-file ${files.root} verify required ssl-min-ver TLSv1.3 ${alpn}`
   const first = `
@@ -32,7 +35,7 @@ frontend ingress
   http-request set-header X-Peer %[ssl_c_s_dn]
   default_backend app
 backend app
-  server app ${LOOPBACK}:${app}
+  server app ${LOOPBACK}:${app}${kind.app === 'h2c' ? ' proto h2' : ''}
 `
   const start = (side: string, rest: string) => {
     const file = path.join(dir, `${name}-${side}.cfg`)
@@ -49,7 +52,7 @@ backend app
     port: egress,
     prefix: '',
     pids: processes.map(({ pid }) => pid),
-    door: doorOf(files, ingress, processes[1].pid),
+    door: () => Promise.resolve(doorOf(files, ingress, processes[1].pid)),
     [Symbol.asyncDispose]: () => stopAll(processes),
   }
 }

@@ -12,51 +12,68 @@ const KEPT = 'keepalive_timeout 600s; keepalive_requests 1000000000;'
 const LOG = `log_format calls escape=json '{"time":"$time_iso8601","peer":"$ssl_client_s_dn","remote":"$remote_addr","request":"$request",'
     '"status":$status,"bytes":$body_bytes_sent,"duration":$request_time,"upstream":"$upstream_response_time"}';`
 
-export async function startNginx({ dir, app, files }: PeerPlace, log: 'log' | 'no log'): Promise<Chain> {
+/** `grpc`: its module for gRPC instead of the one for HTTP/1.1. */
+export type NginxKind = 'plain' | 'log' | 'grpc'
+
+const NAMES: Readonly<Record<NginxKind, string>> = { plain: 'nginx', log: 'nginx+log', grpc: 'nginx-grpc' }
+
+export async function startNginx(place: PeerPlace, kind: NginxKind): Promise<Chain> {
+  const { dir, files } = place
   const [egress = 0, ingress = 0] = await freePorts(2)
-  const first = `
-  upstream peer { server ${LOOPBACK}:${ingress}; keepalive 512; ${KEPT} }
-  server {
-    listen ${LOOPBACK}:${egress} backlog=1024;
-    proxy_ssl_certificate ${files.caller.chain}; proxy_ssl_certificate_key ${files.caller.key};
-    proxy_ssl_trusted_certificate ${files.root}; proxy_ssl_verify on; proxy_ssl_verify_depth 2;
-    proxy_ssl_name ${APP_NAME}; proxy_ssl_server_name on; proxy_ssl_protocols TLSv1.3; proxy_ssl_session_reuse on;
-    ${locations('https://peer', '')}
-  }`
-  const second = `
-  map $ssl_client_s_dn $allowed { default 0; "~CN=caller" 1; }
-  upstream app { server ${LOOPBACK}:${app}; keepalive 512; ${KEPT} }
-  server {
-    listen ${LOOPBACK}:${ingress} ssl backlog=1024;
-    ssl_certificate ${files.app.chain}; ssl_certificate_key ${files.app.key};
-    ssl_client_certificate ${files.root}; ssl_verify_client on; ssl_verify_depth 2;
-    ssl_protocols TLSv1.3; ssl_session_cache shared:tls:4m;
-    ${locations('http://app', 'if ($allowed = 0) { return 403; } proxy_set_header X-Peer $ssl_client_s_dn;')}
-  }`
-  const start = (name: string, servers: string) => {
-    const own = path.join(dir, `nginx-${log.replace(' ', '-')}-${name}`)
+  const start = (side: string, servers: string) => {
+    const own = path.join(dir, `nginx-${kind}-${side}`)
     mkdirSync(own)
-    writeFileSync(path.join(own, 'nginx.conf'), configOf(own, servers, log))
-    return launchProgram('nginx', ['-p', own, '-e', 'stderr', '-c', 'nginx.conf', '-g', 'daemon off;'], {
-      name: `nginx (${name})`,
-      env: {},
-    })
+    writeFileSync(path.join(own, 'nginx.conf'), configOf(own, servers, kind))
+    const args = ['-p', own, '-e', 'stderr', '-c', 'nginx.conf', '-g', 'daemon off;']
+    return launchProgram('nginx', args, { name: `${NAMES[kind]} (${side})`, env: {} })
   }
-  const processes = [start('egress', first), start('ingress', second)] as const
+  const processes = [
+    start('egress', firstOf(place, kind, egress, ingress)),
+    start('ingress', secondOf(place, kind, ingress)),
+  ] as const
   await untilListening(processes[0], egress)
   await untilListening(processes[1], ingress)
   return {
-    name: log === 'log' ? 'nginx+log' : 'nginx',
+    name: NAMES[kind],
     host: LOOPBACK,
     port: egress,
     prefix: '',
     pids: processes.map(({ pid }) => pid),
-    door: doorOf(files, ingress, processes[1].pid),
+    door: () => Promise.resolve(doorOf(files, ingress, processes[1].pid)),
     [Symbol.asyncDispose]: () => stopAll(processes),
   }
 }
 
-function configOf(own: string, servers: string, log: 'log' | 'no log'): string {
+function firstOf({ files }: PeerPlace, kind: NginxKind, egress: number, ingress: number): string {
+  const tls = kind === 'grpc' ? 'grpc_ssl' : 'proxy_ssl'
+  return `
+  upstream peer { server ${LOOPBACK}:${ingress}; keepalive 512; ${KEPT} }
+  server {
+    listen ${LOOPBACK}:${egress} ${kind === 'grpc' ? 'http2' : ''} backlog=1024;
+    ${tls}_certificate ${files.caller.chain}; ${tls}_certificate_key ${files.caller.key};
+    ${tls}_trusted_certificate ${files.root}; ${tls}_verify on; ${tls}_verify_depth 2;
+    ${tls}_name ${APP_NAME}; ${tls}_server_name on; ${tls}_protocols TLSv1.3; ${tls}_session_reuse on;
+    ${kind === 'grpc' ? 'location / { grpc_pass grpcs://peer; }' : locations('https://peer', '')}
+  }`
+}
+
+function secondOf({ app, files }: PeerPlace, kind: NginxKind, ingress: number): string {
+  const decide = 'if ($allowed = 0) { return 403; }'
+  const http1 = locations('http://app', `${decide} proxy_set_header X-Peer $ssl_client_s_dn;`)
+  const grpc = `location / { ${decide} grpc_set_header X-Peer $ssl_client_s_dn; grpc_pass grpc://app; }`
+  return `
+  map $ssl_client_s_dn $allowed { default 0; "~CN=caller" 1; }
+  upstream app { server ${LOOPBACK}:${app}; keepalive 512; ${KEPT} }
+  server {
+    listen ${LOOPBACK}:${ingress} ssl ${kind === 'grpc' ? 'http2' : ''} backlog=1024;
+    ssl_certificate ${files.app.chain}; ssl_certificate_key ${files.app.key};
+    ssl_client_certificate ${files.root}; ssl_verify_client on; ssl_verify_depth 2;
+    ssl_protocols TLSv1.3; ssl_session_cache shared:tls:4m;
+    ${kind === 'grpc' ? grpc : http1}
+  }`
+}
+
+function configOf(own: string, servers: string, kind: NginxKind): string {
   const places = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   // the worker of a master that is root would not be, and then could not write below a private directory
   const user = process.getuid?.() === 0 ? 'user root;' : ''
@@ -64,7 +81,7 @@ function configOf(own: string, servers: string, log: 'log' | 'no log'): string {
 events { worker_connections 4096; }
 http {
   ${LOG}
-  access_log ${log === 'log' ? `${own}/access.log calls` : 'off'};
+  access_log ${kind === 'log' ? `${own}/access.log calls` : 'off'};
   client_max_body_size 0; ${KEPT}
   ${places.map((place) => `${place}_temp_path ${own}/${place};`).join(' ')}
   ${servers}

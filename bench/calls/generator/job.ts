@@ -32,13 +32,11 @@ export interface EventsJob extends Load {
 export interface WebSocketJob extends Load {
   readonly kind: 'websocket'
   readonly target: string
-  readonly authority: string
 }
 
 export interface GrpcJob extends Load {
   readonly kind: 'grpc'
   readonly path: string
-  readonly authority: string
 }
 
 /** A new TLS connection and one request, again and again. */

@@ -114,7 +114,7 @@ const chain = (name: string): Chain => ({
   port: 1,
   prefix: '',
   pids: [],
-  door: null,
+  door: () => Promise.reject(new Error('none')),
   [Symbol.asyncDispose]: () => Promise.resolve(),
 })
 
@@ -154,8 +154,8 @@ test('a chain that does not serve a scenario is named with the reason, and the o
 })
 
 test('a figure says whether it is reached and by how much it is missed', () => {
-  const cpu = { measure: 'cpuUs', against: 'them', must: 0.5, aim: 0.4 } as const
-  const rate = { measure: 'rate', against: 'them', must: 1.5, aim: 2 } as const
+  const cpu = { measure: 'cpuUs', against: 'them', relation: 'ratio', must: 0.5, aim: 0.4 } as const
+  const rate = { measure: 'rate', against: 'them', relation: 'ratio', must: 1.5, aim: 2 } as const
   expect([0.4, 0.45, 0.6, Number.NaN].map((ratio) => verdictOf(cpu, ratio))).toEqual([
     'aim met',
     'must met',
@@ -166,7 +166,7 @@ test('a figure says whether it is reached and by how much it is missed', () => {
   expect(formatFigure(cpu, 0.6)).toContain('missed by 20 %')
   const values: Values = { rate: 1, p50Ms: 1, p99Ms: 1, cpuUs: 1 }
   const ratios: Values = { ...values, cpuUs: 0.6 }
-  expect(formatBlock('x', [{ name: 'them', values, ratios }], [cpu, rate])).toMatch(
+  expect(formatBlock('x', [{ name: 'them', values, ratios, added: values }], [cpu, rate])).toMatch(
     /0\.60 .*CPU <= 0\.5 .*missed/,
   )
 })

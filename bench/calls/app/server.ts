@@ -1,10 +1,11 @@
 // The app that is called, on raw sockets so that what is measured is the way to it: /hello answers a few bytes at once, /bytes/N so many,
-// /events an event every 5 ms that says when it was sent, /echo is a WebSocket. A request with a body is answered when all of it is there.
-// usage: node app.js PORT
+// /events an event every 5 ms that says when it was sent, /echo is a WebSocket; gRPC on the same port. A request with a body is answered when all
+// of it is there.
 
-import { createServer, type Socket } from 'node:net'
-import { MessageReader } from './http1-reader.js'
-import { acceptKey, FrameEcho } from './websocket.js'
+import { createServer, type Server, type Socket } from 'node:net'
+import { MessageReader } from '../http1-reader.js'
+import { acceptKey, FrameEcho } from '../websocket.js'
+import { isPreface, serveGrpc } from './grpc.js'
 
 const BODY = '{"hello":"world"}\n'
 const HELLO = `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`
@@ -15,26 +16,37 @@ const TARGET = /^\S+ (\S+)/
 const NUMBER = /^\/bytes\/(\d+)$/
 const KEY = /\r\nsec-websocket-key: *(\S+)/i
 
+/** Not yet listening. */
+export const createApp = (): Server => createServer(serve)
+
 function serve(socket: Socket): void {
+  socket.setNoDelay(true)
+  socket.on('error', () => socket.destroy())
+  socket.once('data', (first: Buffer) => {
+    const feed = isPreface(first) ? serveGrpc(socket) : serveHttp1(socket)
+    socket.on('data', feed)
+    feed(first)
+  })
+}
+
+/** @returns what takes the bytes of the socket */
+function serveHttp1(socket: Socket): (bytes: Buffer) => void {
   let head = ''
   let echo: FrameEcho | undefined
-  socket.setNoDelay(true)
   const reader = new MessageReader('request', {
     onHead: (text) => {
       head = text
       const key = KEY.exec(text)?.[1]
       if (key === undefined) return
-      socket.write(
-        `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${acceptKey(key)}\r\n\r\n`,
-      )
+      const fields = `upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${acceptKey(key)}`
+      socket.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n\r\n`)
       echo = new FrameEcho(socket)
       reader.untilClose()
     },
     onBody: (bytes, from, to) => echo?.feed(bytes.subarray(from, to)),
     onEnd: () => answer(socket, head),
   })
-  socket.on('data', (bytes: Buffer) => reader.feed(bytes, bytes.length))
-  socket.on('error', () => socket.destroy())
+  return (bytes) => reader.feed(bytes, bytes.length)
 }
 
 function answer(socket: Socket, head: string): void {
@@ -74,5 +86,3 @@ function sendEvents(socket: Socket): void {
   }, EVENT_EVERY_MS)
   socket.on('close', () => clearInterval(timer))
 }
-
-createServer(serve).listen({ port: Number(process.argv[2]), host: '127.0.0.1', backlog: 1024 })
