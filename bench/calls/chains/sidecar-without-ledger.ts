@@ -8,6 +8,7 @@ import { readConfig } from '../../../host/config.js'
 import { openLifecycle } from '../../../host/lifecycle.js'
 import { openLog } from '../../../host/log.js'
 import { openMetrics } from '../../../host/metrics.js'
+import { openSweep } from '../../../host/sweep.js'
 import { openTurn } from '../../../host/turn.js'
 import { openMember } from '../../../member/member.js'
 import { parseAgentName } from '../../../mesh/spiffe-id.js'
@@ -66,6 +67,7 @@ async function main([home = '', agent = '', app = '-', ...ports]: readonly strin
     recorder: openNullRecorder(turn),
     clock,
     turn,
+    sweep: openSweep(clock),
     log,
     metrics,
     ports: { egress, ingress, admin },
