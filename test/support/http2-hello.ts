@@ -2,9 +2,9 @@
 
 import { createServer, type Server } from 'node:net'
 import type { RequestHead } from '../../sidecar/http/message.js'
-import type { StreamSink } from '../../sidecar/http/stream.js'
+import type { HttpStream, StreamSink } from '../../sidecar/http/stream.js'
 import { ServerConnection } from '../../sidecar/http2/connection.js'
-import type { Http2Stream, ServerEvents } from '../../sidecar/http2/contract.js'
+import type { ServerEvents } from '../../sidecar/http2/contract.js'
 import { NO_EVENTS, onSocket } from './http2-socket.js'
 
 const HELLO = Buffer.from('hello from troth\n')
@@ -19,7 +19,8 @@ export function helloServer(onOpen: (connection: ServerConnection) => void): Ser
   })
 }
 
-function answer(stream: Http2Stream, head: RequestHead): StreamSink {
+/** Of either codec. */
+export function answer(stream: HttpStream, head: RequestHead): StreamSink {
   const isEcho = head.path.startsWith('/echo')
   // A body that waits for its way back is not consumed, so that the client's windows hold it.
   let waiting = 0

@@ -41,9 +41,10 @@ describe('an answer', () => {
       ['interim 100', 'interim 103 link </a>', 'head 204', 'end', 'idle'],
     ],
     ['HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n', ['head 204', 'end', 'idle']],
-    ['HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n', ['head 304 content-length 9', 'end', 'idle']],
-    ['HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n', ['head 200 content-length 9', 'end', 'idle'], 'HEAD'],
-    ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', ['head 200', 'end', 'idle'], 'HEAD'],
+    ['HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n', ['head 304 content-length 9', 'end', 'close']],
+    ['HTTP/1.1 304 Not Modified\r\n\r\n', ['head 304', 'end', 'idle']],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n', ['head 200 content-length 9', 'end', 'close'], 'HEAD'],
+    ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', ['head 200', 'end', 'close'], 'HEAD'],
     [
       'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok',
       ['head 200 content-length 2', 'data ok', 'end', 'close'],
@@ -66,6 +67,15 @@ describe('an answer', () => {
     ],
   ])('is read, however it is cut: %j', (input, lines, method) => {
     expect(hear(input, method).lines).toEqual(lines)
+  })
+
+  it('without a body, where a careless server might send one, is the last of its connection', () => {
+    for (const [input, method] of [
+      ['HTTP/1.1 200 OK\r\n\r\n', 'HEAD'],
+      ['HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n', 'GET'],
+      ['HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n', 'GET'],
+    ] as const)
+      expect(hear(input, method).lines.at(-1)).toBe('close')
   })
 
   it('without a length goes on until the connection ends', () => {
