@@ -55,6 +55,8 @@ async function main(args: readonly string[]): Promise<number> {
   const child = spawn(process.execPath, ['--expose-gc', path.join(import.meta.dirname, script), ...options], {
     stdio: 'inherit',
   })
+  // it has much to end itself
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
   const [code] = (await once(child, 'exit')) as [number | null]
   return code ?? 1
 }

@@ -2,6 +2,7 @@
 // proxies of somebody else. It starts everything itself, on built code, and ends it.
 // usage: node dist/bench/calls/main.js [--quick] [--only SCENARIO,...] [--peers PEER,...] [--rounds N] [--profile] [--out FILE]
 
+import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -19,24 +20,18 @@ import { formatBlock, HEADINGS } from './table.js'
 
 const ROOT = path.join(import.meta.dirname, '../../..')
 const RESULTS = path.join(ROOT, 'bench/results')
-const WARM_CALLS = 5000
-const WARM_WITHIN_MS = 5000
+const WARM_CALLS = 30_000
+const WARM_WITHIN_MS = 4000
 
 async function main(args: readonly string[]): Promise<void> {
   const options = parseOptions(args)
   const versions = peersHere(options.peers ?? [])
   const profileDir = options.profile ? path.join(RESULTS, 'profiles.local') : null
+  const interruption = openInterruption()
   await using chains = await openChains({ dist: path.join(ROOT, 'dist'), profileDir })
   await using generator = startGenerator()
-  const stage: Stage = { chains, generator, versions, warmed: new Set() }
-  console.log(HEADINGS)
-  const blocks: Block[] = []
-  for (const scenario of options.scenarios) {
-    const results = await compare(scenario, options, stage)
-    blocks.push({ scenario, results })
-    console.log(formatBlock(scenario.name, results, scenario.figures))
-  }
-  const resources = options.memory ? await lookAtMemory(options, stage) : null
+  const stage: Stage = { chains, generator, versions, warmed: new Set(), interruption }
+  const { blocks, resources } = await Promise.race([measureAll(options, stage), untilAborted(interruption)])
   const machine = `${os.cpus().length} x ${os.cpus()[0]?.model ?? 'unknown CPU'}`
   const about = { at: new Date().toISOString(), node: process.version, machine, span: options.span }
   console.log(`\n${describe(machine, versions, options)}`)
@@ -45,6 +40,39 @@ async function main(args: readonly string[]): Promise<void> {
   write(file, { ...about, peers: Object.fromEntries(versions), resources }, blocks)
   if (profileDir !== null)
     console.log(`CPU profiles of the sidecars: ${path.relative(process.cwd(), profileDir)}/*.cpuprofile`)
+}
+
+/** Aborted when the bench is told to end, so that everything it started is ended too. */
+function openInterruption(): AbortSignal {
+  const controller = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => controller.abort(new Error(`ended by ${signal}`)))
+  return controller.signal
+}
+
+async function untilAborted(signal: AbortSignal): Promise<never> {
+  if (!signal.aborted) await once(signal, 'abort')
+  throw signal.reason
+}
+
+async function measureAll(
+  options: Options,
+  stage: Stage,
+): Promise<{ blocks: Block[]; resources: Resources | null }> {
+  const blocks: Block[] = []
+  if (options.scenarios.length > 0) console.log(HEADINGS)
+  for (const scenario of options.scenarios) {
+    const results = await compare(scenario, options, stage)
+    stage.interruption.throwIfAborted()
+    blocks.push({ scenario, results })
+    console.log(formatBlock(scenario.name, results, scenario.figures))
+  }
+  if (!options.memory) return { blocks, resources: null }
+  const pair = await stage.chains.get('fresh')
+  const plan = options.quick ? QUICK_MEMORY : FULL_MEMORY
+  const resources = await measureResources(pair, stage.generator, plan)
+  console.log(formatResources(resources))
+  return { blocks, resources }
 }
 
 function describe(
@@ -58,19 +86,13 @@ function describe(
 ratios hold between neighbours of one run only: load generator, app and all proxies share this machine`
 }
 
-async function lookAtMemory({ quick }: Options, { chains, generator }: Stage): Promise<Resources> {
-  const pair = await chains.get('fresh')
-  const resources = await measureResources(pair, generator, quick ? QUICK_MEMORY : FULL_MEMORY)
-  console.log(formatResources(resources))
-  return resources
-}
-
 interface Stage {
   readonly chains: Chains
   readonly generator: Generator
   readonly versions: ReadonlyMap<Peer, string>
   /** Names of chains that are warm. */
   readonly warmed: Set<string>
+  readonly interruption: AbortSignal
 }
 
 async function compare(scenario: Scenario, options: Options, stage: Stage): Promise<Result[]> {
@@ -80,6 +102,7 @@ async function compare(scenario: Scenario, options: Options, stage: Stage): Prom
     return needs === undefined || versions.has(needs)
   }
   const rivals = options.peers === null ? scenario.own : scenario.peers.filter(isHere)
+  stage.interruption.throwIfAborted()
   const reference = await warm(scenario.ours, scenario, stage)
   const others: Chain[] = []
   for (const name of rivals) others.push(await warm(name, scenario, stage))
@@ -89,7 +112,11 @@ async function compare(scenario: Scenario, options: Options, stage: Stage): Prom
 }
 
 /** The chain, after as many calls as compilers need to have seen, and a moment of this scenario. */
-async function warm(name: string, scenario: Scenario, { chains, generator, warmed }: Stage): Promise<Chain> {
+async function warm(
+  name: string,
+  scenario: Scenario,
+  { chains, generator, warmed, interruption }: Stage,
+): Promise<Chain> {
   const chain = await chains.get(name)
   const tryOnce = async (what: Scenario, windowMs: number): Promise<number> => {
     // whether it serves this is for the measurement to say
@@ -98,7 +125,8 @@ async function warm(name: string, scenario: Scenario, { chains, generator, warme
   }
   const until = performance.now() + WARM_WITHIN_MS
   let calls = warmed.has(name) ? Number.POSITIVE_INFINITY : 0
-  while (calls < WARM_CALLS && performance.now() < until) calls += await tryOnce(SMALL_CALLS, 500)
+  while (calls < WARM_CALLS && performance.now() < until && !interruption.aborted)
+    calls += await tryOnce(SMALL_CALLS, 500)
   warmed.add(name)
   await tryOnce(scenario, 200)
   return chain

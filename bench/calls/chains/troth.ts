@@ -65,7 +65,11 @@ class Mesh implements BenchMesh {
   }
 
   async start(): Promise<void> {
-    if (this.#options.profileDir !== null) mkdirSync(this.#options.profileDir, { recursive: true })
+    const { profileDir } = this.#options
+    if (profileDir !== null) {
+      rmSync(profileDir, { recursive: true, force: true })
+      mkdirSync(profileDir, { recursive: true })
+    }
     const [ca = 0, collector = 0] = await freePorts(2)
     await this.#finish('init', '--trust-domain', 'bench.internal')
     const up = this.#troth(['up', '--ca-port', String(ca), '--collector-port', String(collector)], [])

@@ -18,6 +18,7 @@ export function startGenerator(): Generator {
   exited.catch(() => undefined)
   return {
     async run(job) {
+      if (!child.connected) throw new Error('the load generator ended')
       const answered = once(child, 'message') as Promise<[Answer]>
       child.send(job)
       const [answer] = await Promise.race([answered, exited])
@@ -25,7 +26,7 @@ export function startGenerator(): Generator {
       return answer.measured
     },
     async [Symbol.asyncDispose]() {
-      child.disconnect()
+      if (child.connected) child.disconnect()
       await exited.catch(() => undefined)
     },
   }
