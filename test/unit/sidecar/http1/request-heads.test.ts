@@ -94,6 +94,7 @@ describe('a request head', () => {
     ['CALL_MALFORMED', 'GET / HTTP/1.1\r\nHost: a\r\n\tX: 1\r\n\r\n'],
     ['CALL_MALFORMED', 'GET / HTTP/1.1\r\n Host: a\r\n\r\n'],
     ['CALL_MALFORMED', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n'],
+    ['CALL_MALFORMED', 'GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n'],
     ['CALL_MALFORMED', 'GET / HTTP/1.1\r\nHost: a\r\n: 1\r\n\r\n'],
     ['CALL_MALFORMED', 'GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n'],
     ['CALL_MALFORMED', 'GET / HTTP/1.1\r\nHost: a\r\nX(: 1\r\n\r\n'],

@@ -44,6 +44,11 @@ describe('a body', () => {
 
   it.each<[code: string, input: string]>([
     ['CALL_MALFORMED', '\r\n'],
+    ['CALL_MALFORMED', '\r\n\r\n'],
+    ['CALL_MALFORMED', '1\r\naxx0\r\n\r\n'],
+    ['CALL_MALFORMED', '1\r\na\rx0\r\n\r\n'],
+    ['CALL_MALFORMED', '1\rxa\r\n0\r\n\r\n'],
+    ['CALL_MALFORMED', '0\rx\r\n'],
     ['CALL_MALFORMED', 'x\r\n'],
     ['CALL_MALFORMED', ' 1\r\na\r\n'],
     ['CALL_MALFORMED', '1 \r\na\r\n'],
