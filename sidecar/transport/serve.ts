@@ -39,6 +39,8 @@ export interface ServeOptions {
 /** Kept without a request in HTTP/1.1, and in HTTP/2. */
 const IDLE_MS = 75_000
 const IDLE_H2_MS = 300_000
+/** How long a peer may take for what was written before its connection was given up. */
+const LAST_WORDS_MS = 30_000
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 /** HTTP/1.1 has no method PRI: so many bytes tell one from the other. */
 const TELLING_BYTES = 4
@@ -55,6 +57,8 @@ export class ServedConnection implements Swept {
   #http2: ServerConnection | undefined
   /** When the last request began, or the connection did. */
   #since: number
+  /** When the codec was first seen to be done. */
+  #doneSince: number | undefined
 
   constructor(socket: Socket, protocol: Protocol, service: Service, options: ServeOptions) {
     this.#socket = socket
@@ -142,16 +146,25 @@ export class ServedConnection implements Swept {
       const until = http1.since + (http1.since <= this.#since ? headMs : IDLE_MS)
       if (now < until) return Math.min(until, now + headMs)
       this.#wire.close()
-    }
+    } else if (http1.phase === 'closing') return this.#lookAtLastWords(now)
     return now + headMs
   }
 
   #lookAtHttp2(http2: ServerConnection, now: number): number {
     const { headMs } = this.#options
-    if (http2.isClosed) return Number.POSITIVE_INFINITY
+    if (http2.isClosed) return this.#lookAtLastWords(now)
     if (!http2.isAcknowledged && now >= this.#since + headMs) http2.close(H2.SETTINGS_TIMEOUT)
     else if (http2.openStreams === 0 && now >= this.#since + IDLE_H2_MS) http2.drain()
     return http2.isAcknowledged ? Math.max(now + headMs, this.#since + IDLE_H2_MS) : this.#since + headMs
+  }
+
+  /** A codec closes its wire behind its last byte, which a peer that reads nothing never takes. */
+  #lookAtLastWords(now: number): number {
+    this.#doneSince ??= now
+    const until = this.#doneSince + LAST_WORDS_MS
+    if (now < until) return until
+    this.#socket.destroy()
+    return Number.POSITIVE_INFINITY
   }
 
   #lookAtSilence(now: number): number {

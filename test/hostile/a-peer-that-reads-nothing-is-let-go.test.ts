@@ -1,0 +1,70 @@
+// A connection that we have given up still has bytes on their way: who never takes them must not keep it, and its memory, for ever.
+
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { expect, it } from 'vitest'
+import type { Sweep, Swept } from '../../host/sweep.js'
+import { openTurn } from '../../host/turn.js'
+import { H2 } from '../../sidecar/http/stream-error.js'
+import { ServedConnection } from '../../sidecar/transport/serve.js'
+
+const BODY = Buffer.alloc(32 * 1024 * 1024)
+
+it('half a minute after its call was cut', async () => {
+  let now = 0
+  const items = new Set<Swept>()
+  const sweep: Sweep = {
+    now: () => now,
+    watch: (item) => void items.add(item),
+    forget: (item) => void items.delete(item),
+  }
+  const passTime = (ms: number): void => {
+    now += ms
+    for (const item of items) item.look(now)
+  }
+  const turn = openTurn((error) => expect.unreachable(String(error)))
+  const server = createServer({ allowHalfOpen: true })
+  const cut = new Promise<Socket>((resolve) => {
+    server.on('connection', (socket: Socket) => {
+      new ServedConnection(
+        socket,
+        'http/1.1',
+        {
+          onRequest: (stream) => {
+            stream.respond({ status: 200, fields: [] }, 'more')
+            stream.write(BODY)
+            // The write has begun when the turn is over; then the call is cut.
+            setImmediate(() =>
+              setImmediate(() => {
+                stream.reset(H2.CANCEL)
+                resolve(socket)
+              }),
+            )
+            return {
+              onData: () => undefined,
+              onTrailers: () => undefined,
+              onEnd: () => undefined,
+              onReset: () => undefined,
+              onDrain: () => undefined,
+            }
+          },
+          onRefused: () => undefined,
+        },
+        { turn, sweep, headMs: 1000, protects: () => false },
+      )
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1').pause()
+  client.on('error', () => undefined)
+  client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  const socket = await cut
+  passTime(1000)
+  passTime(29_000)
+  expect(socket.destroyed).toBe(false)
+  passTime(1000)
+  expect(socket.destroyed).toBe(true)
+  client.destroy()
+  server.close()
+})
