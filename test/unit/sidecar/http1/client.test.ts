@@ -111,6 +111,7 @@ describe('an answer', () => {
     ['CALL_MALFORMED', 'HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok'],
     ['CALL_MALFORMED', 'HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok'],
     ['CALL_MALFORMED', 'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+    ['CALL_MALFORMED', 'HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\n'],
     ['CALL_MALFORMED', 'HTTP/1.1 100 Continue\r\nContent-Length: 2\r\n\r\nok'],
     [
       'CALL_MALFORMED',
