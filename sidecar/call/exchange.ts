@@ -3,10 +3,11 @@
 
 import type { Sweep, Swept } from '../../host/sweep.js'
 import type { Outcome } from '../../mesh/audit-record.js'
-import { MeshError, type MeshErrorCode } from '../../mesh/errors.js'
+import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
 import type { Follows, HttpStream, ResponseSink, StreamSink } from '../http/stream.js'
 import { H2, StreamError } from '../http/stream-error.js'
+import { FarSink, type HearsFar } from './far-sink.js'
 
 export interface ExchangeLimits {
   readonly bodyMaxBytes: number
@@ -40,6 +41,8 @@ export interface ExchangeOwner {
   cutReason(): MeshErrorCode | undefined
   /** The far side is gone, as an error of this side. */
   lost(cause: StreamError): MeshError
+  /** What may go on of fields that come beside a head: in interim answers, and in trailers both ways. */
+  passing(fields: RawFields): RawFields
   /** Once. Nothing is relayed any more. */
   exchanged(exchanged: Exchanged): void
 }
@@ -57,11 +60,13 @@ export interface Exchanged {
 /** Safe to send a second time (RFC 9110 §9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 const NOTHING = Buffer.alloc(0)
+/** Interim answers that are passed on; who does not read cannot be made to hold more of them. */
+const MAX_INTERIMS = 16
 
 type Phase = 'held' | 'request' | 'head' | 'answer' | 'stream' | 'over'
 
 /** The near side's sink. It is made when the request arrives; `forward` opens the far side later. */
-export class Exchange implements StreamSink, Swept {
+export class Exchange implements StreamSink, HearsFar, Swept {
   readonly near: HttpStream
   readonly #owner: ExchangeOwner
   readonly #limits: ExchangeLimits
@@ -83,6 +88,7 @@ export class Exchange implements StreamSink, Swept {
   #isFarBlocked = false
   #isNearBlocked = false
   #answerTrailers: RawFields | undefined
+  #interims = 0
   /** `told`: the near side knows already. */
   #answerEnd: 'open' | 'reached' | 'told' = 'open'
   /** Both sides speak until both have ended (RFC 9110 §9.3.6). */
@@ -135,7 +141,13 @@ export class Exchange implements StreamSink, Swept {
     }
     this.#far = opened
     this.#sweep.watch(this, this.#nextLook())
-    if (!isWhole) this.#sendHeld(opened)
+    if (isWhole) return
+    try {
+      this.#sendHeld(opened)
+    } catch (error) {
+      // the far side has a part of it: there is no way back to `held`
+      this.fail(asMeshError(error), 'failed')
+    }
   }
 
   /** Ends the exchange from outside: the owner answers, or has answered, itself. */
@@ -185,7 +197,7 @@ export class Exchange implements StreamSink, Swept {
   }
 
   onTrailers(fields: RawFields): void {
-    this.#trailers = fields
+    this.#trailers = this.#owner.passing(fields)
   }
 
   onEnd(): void {
@@ -216,14 +228,17 @@ export class Exchange implements StreamSink, Swept {
   // The far side: the answer. FarSink hands it on.
 
   farInterim(head: ResponseHead): void {
-    // 100 was the near door's own to say, and 101 is none of an answer
-    if (head.status !== 100) this.near.interim(head)
+    // 100 was the near door's own to say
+    if (head.status === 100 || ++this.#interims > MAX_INTERIMS) return
+    this.near.interim({ status: head.status, fields: this.#owner.passing(head.fields) })
   }
 
   farHead(head: ResponseHead): void {
     try {
       const { fields, denied } = this.#owner.readAnswer(head)
       this.#denied = denied
+      // a tunnel that is refused is an answer like any other
+      if (head.status >= 300) this.#isTunnel = false
       const isWhole = this.#far?.isRemoteEnded === true
       this.near.respond({ status: head.status, fields }, isWhole ? 'nothing' : 'more')
       this.#status = head.status
@@ -246,7 +261,7 @@ export class Exchange implements StreamSink, Swept {
   }
 
   farTrailers(fields: RawFields): void {
-    this.#answerTrailers = fields
+    this.#answerTrailers = this.#owner.passing(fields)
   }
 
   farEnd(): void {
@@ -265,6 +280,8 @@ export class Exchange implements StreamSink, Swept {
       this.fail(new MeshError(reason, 'the connection was cut'), 'cut')
       return
     }
+    // It has said all of it: that it wants no more of the request does not take that back (RFC 9113 §8.1).
+    if (this.#answerEnd === 'reached') return
     const isUntouched = this.#status === null && this.bytesIn === 0
     const isStale = this.#isUsed && IDEMPOTENT.has(this.#method)
     this.fail(this.#owner.lost(error), 'failed', isUntouched && (isStale || error.h2 === H2.REFUSED_STREAM))
@@ -280,8 +297,13 @@ export class Exchange implements StreamSink, Swept {
 
   #endAnswer(): void {
     const { near } = this
-    if (this.#answerTrailers === undefined) near.end(NOTHING)
-    else near.endWithTrailers(this.#answerTrailers)
+    try {
+      if (this.#answerTrailers === undefined) near.end(NOTHING)
+      else near.endWithTrailers(this.#answerTrailers)
+    } catch (error) {
+      this.fail(unanswerable(error), 'failed')
+      return
+    }
     this.#answerEnd = 'told'
     if (!this.#isTunnel || this.#isRequestEnded) this.#completed()
   }
@@ -337,6 +359,8 @@ export class Exchange implements StreamSink, Swept {
   }
 
   #enter(phase: Phase): void {
+    // what was passed on last may have ended it
+    if (this.#far === undefined) return
     this.#phase = phase
     this.#movedAt = this.#sweep.now()
     this.#sweep.watch(this, this.#nextLook())
@@ -372,45 +396,4 @@ export class Exchange implements StreamSink, Swept {
 function unanswerable(error: unknown): MeshError {
   if (error instanceof MeshError && !(error instanceof StreamError)) return error
   return new MeshError('APP_RESPONSE_INVALID', 'the answer cannot be passed on', { cause: error })
-}
-
-/** The far side's sink; a far side that was dropped is heard no more. */
-class FarSink implements ResponseSink {
-  #exchange: Exchange | undefined
-
-  constructor(exchange: Exchange) {
-    this.#exchange = exchange
-  }
-
-  leave(): void {
-    this.#exchange = undefined
-  }
-
-  onInterim(head: ResponseHead): void {
-    this.#exchange?.farInterim(head)
-  }
-
-  onHead(head: ResponseHead): void {
-    this.#exchange?.farHead(head)
-  }
-
-  onData(bytes: Buffer): void {
-    this.#exchange?.farData(bytes)
-  }
-
-  onTrailers(fields: RawFields): void {
-    this.#exchange?.farTrailers(fields)
-  }
-
-  onEnd(): void {
-    this.#exchange?.farEnd()
-  }
-
-  onReset(error: StreamError): void {
-    this.#exchange?.farReset(error)
-  }
-
-  onDrain(): void {
-    this.#exchange?.farDrain()
-  }
 }

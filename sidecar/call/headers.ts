@@ -148,6 +148,19 @@ export function fieldsOfAnswer(rules: FieldRules, fields: RawFields): string[] {
   return out
 }
 
+/**
+ * Fields that come beside a head, in interim answers and trailers: nobody adds anything there, so whatever speaks of identity, of a
+ * credential or of a hop is somebody's attempt.
+ */
+export function fieldsBesideHead(rules: FieldRules, fields: RawFields): string[] {
+  const out: string[] = []
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] ?? ''
+    if (rules.fateOf(name) === 'passes') out.push(name, fields[at + 1] ?? '')
+  }
+  return out
+}
+
 function passedOn(rules: FieldRules, fields: RawFields, trace: Trace, way: Way): string[] {
   const out: string[] = []
   let via = ''

@@ -12,6 +12,8 @@ import type { CallClock } from './outcome.js'
 export interface ProblemAnswer {
   readonly extras?: ProblemExtras
   readonly fields?: RawFields
+  /** Of the request: an answer to HEAD is a head (RFC 9110 §9.3.2). */
+  readonly method?: string
 }
 
 /**
@@ -25,8 +27,12 @@ export function answerProblem(stream: HttpStream, error: MeshError, answer: Prob
   fields.push('content-length', String(body.length))
   if (error.code === 'LOCAL_CREDENTIAL_REQUIRED') fields.push('proxy-authenticate', 'Basic realm="troth"')
   if (answer.fields !== undefined) fields.push(...answer.fields)
-  stream.respond({ status: problem.status, fields }, 'more')
-  stream.end(body)
+  const head = { status: problem.status, fields }
+  if (answer.method === 'HEAD') stream.respond(head, 'nothing')
+  else {
+    stream.respond(head, 'more')
+    stream.end(body)
+  }
   // what is left of the request is of no use to anybody
   if (!stream.isRemoteEnded) stream.reset(H2.NO_ERROR)
   return problem.status

@@ -9,7 +9,7 @@ import { partyOf } from '../../mesh/svid.js'
 import { checkStanding } from '../call/authorize.js'
 import { newCallId } from '../call/call-id.js'
 import { type AnswerHead, Exchange, type Exchanged, type ExchangeOwner } from '../call/exchange.js'
-import { fieldsOfAnswer, fieldsToMesh } from '../call/headers.js'
+import { fieldsBesideHead, fieldsOfAnswer, fieldsToMesh } from '../call/headers.js'
 import { Account, type DecidedNow, endedWith } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { traceOf } from '../call/trace.js'
@@ -75,9 +75,9 @@ export class CallOut implements ExchangeOwner {
   }
 
   /** Turned away before it was a call: answered here, counted by the door. */
-  refuse(error: MeshError): void {
+  refuse(error: MeshError, { method }: RequestHead): void {
     this.exchange.abandon()
-    answerProblem(this.#near, error)
+    answerProblem(this.#near, error, { method })
     this.#parts.inFlight.end()
   }
 
@@ -164,7 +164,7 @@ export class CallOut implements ExchangeOwner {
     try {
       this.#isEntered = true
       exchange.forward(peer, head)
-      if (this.#expectsContinue) this.#near.interim({ status: 100, fields: [] })
+      if (this.#expectsContinue && !this.exchange.isOver) this.#near.interim({ status: 100, fields: [] })
       this.#expectsContinue = false
     } catch (error) {
       this.#isEntered = false
@@ -196,16 +196,19 @@ export class CallOut implements ExchangeOwner {
       return
     }
     this.exchange.abandon()
-    const status = answerProblem(this.#near, error, { extras: { callId: account.callId } })
-    account.ended(endedWith(error.code, status))
+    account.ended(endedWith(error.code, this.#problem(error)))
     this.#parts.inFlight.end()
+  }
+
+  #problem(error: MeshError): number {
+    const callId = this.#account?.callId ?? ''
+    return answerProblem(this.#near, error, { extras: { callId }, method: this.#head?.method ?? '' })
   }
 
   /** The exchange is over: answers what was not answered, and records the end. */
   #conclude({ outcome, reason, status, error }: Exchanged): void {
     const { bytesIn, bytesOut } = this.exchange
-    const callId = this.#account?.callId ?? ''
-    const told = error === null ? status : answerProblem(this.#near, error, { extras: { callId } })
+    const told = error === null ? status : this.#problem(error)
     this.#account?.ended({ outcome, reason, status: told, bytesIn, bytesOut })
     this.#parts.inFlight.end()
   }
@@ -235,6 +238,10 @@ export class CallOut implements ExchangeOwner {
     return new MeshError('CALLEE_UNREACHABLE', `the connection to ${this.#callee ?? 'the callee'} was lost`, {
       cause,
     })
+  }
+
+  passing(fields: RawFields): RawFields {
+    return fieldsBesideHead(this.#parts.rules, fields)
   }
 
   /** @throws MeshError CALLEE_REFUSED when it is no answer to this call by the callee's sidecar */

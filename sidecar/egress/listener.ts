@@ -76,7 +76,7 @@ class LocalService implements Service {
       const problem = asMeshError(error)
       if (problem.code === 'INTERNAL') parts.log.error('egress.bug', errorFields(problem))
       this.#count(problem)
-      call.refuse(problem)
+      call.refuse(problem, head)
     }
     return call.exchange
   }

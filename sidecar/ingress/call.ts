@@ -9,13 +9,13 @@ import { partyOf, type Svid } from '../../mesh/svid.js'
 import { authorize, type CallDecision, type CallDenial } from '../call/authorize.js'
 import { newCallId } from '../call/call-id.js'
 import { type AnswerHead, Exchange, type Exchanged, type ExchangeOwner } from '../call/exchange.js'
-import { fieldsOfAnswer, fieldsToApp } from '../call/headers.js'
+import { fieldsBesideHead, fieldsOfAnswer, fieldsToApp } from '../call/headers.js'
 import { Account, type DecidedNow, endedWith } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import type { ReplayGuard } from '../call/replay.js'
 import { type Trace, traceOf } from '../call/trace.js'
 import { formatReply, parseClaim, TROTH_CALL } from '../call/troth-call.js'
-import { firstOf, type RequestHead, type ResponseHead } from '../http/message.js'
+import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
 import type { HttpStream } from '../http/stream.js'
 import { StreamError } from '../http/stream-error.js'
 import { type Recognised, recognise } from '../operation/http.js'
@@ -48,6 +48,7 @@ export class CallIn implements ExchangeOwner {
   readonly #admitted: Admitted
   readonly #near: HttpStream
   #account: Account | undefined
+  #method = ''
   /** What the app will be sent. */
   #head: RequestHead | undefined
   #decision: CallDecision | undefined
@@ -66,6 +67,7 @@ export class CallIn implements ExchangeOwner {
   }
 
   start(head: RequestHead): void {
+    this.#method = head.method
     try {
       this.#decide(head)
     } catch (error) {
@@ -190,7 +192,7 @@ export class CallIn implements ExchangeOwner {
     }
     try {
       exchange.forward(connection, head)
-      if (this.#expectsContinue) this.#near.interim({ status: 100, fields: [] })
+      if (this.#expectsContinue && !this.exchange.isOver) this.#near.interim({ status: 100, fields: [] })
       this.#expectsContinue = false
     } catch (error) {
       connection.giveBack()
@@ -204,6 +206,7 @@ export class CallIn implements ExchangeOwner {
     this.exchange.abandon()
     answerProblem(this.#near, error, {
       fields: [TROTH_CALL, formatReply({ id: claimedId(head), denied: error.code })],
+      method: head.method,
     })
     this.#leave()
   }
@@ -236,6 +239,7 @@ export class CallIn implements ExchangeOwner {
     return answerProblem(this.#near, error, {
       extras: { callId, ...extras },
       fields: [TROTH_CALL, formatReply({ id: callId, denied: error.code })],
+      method: this.#method,
     })
   }
 
@@ -275,6 +279,10 @@ export class CallIn implements ExchangeOwner {
     return cause.code.startsWith('CALL_')
       ? new MeshError('APP_RESPONSE_INVALID', 'the app answered with malformed HTTP', { cause })
       : new MeshError('APP_UNREACHABLE', 'the connection to the app was lost', { cause })
+  }
+
+  passing(fields: RawFields): RawFields {
+    return fieldsBesideHead(this.#inside.parts.rules, fields)
   }
 
   readAnswer({ fields }: ResponseHead): AnswerHead {
