@@ -14,6 +14,7 @@ import type { HttpStream, StreamSink } from '../http/stream.js'
 import type { Parts } from '../parts.js'
 import { type Door, openDoor } from '../transport/door.js'
 import { ServedConnection, type Service } from '../transport/serve.js'
+import { READ_BYTES } from '../transport/socket-wire.js'
 import { isMeshHost, readAddress } from './address.js'
 import { CallOut, type Destination, readDestination } from './call.js'
 import { type CredentialCheck, checkLocal } from './guard.js'
@@ -39,8 +40,9 @@ const LOOPBACK = '127.0.0.1'
  */
 export async function openEgressDoor(options: DoorOptions): Promise<Door> {
   const { turn, sweep, doors, log } = options.parts
-  const serving = { turn, sweep, headMs: doors.headMs, protects: isIdentityField }
-  const server = net.createServer({ allowHalfOpen: true, noDelay: true })
+  const reads = Buffer.allocUnsafeSlow(READ_BYTES)
+  const serving = { turn, sweep, headMs: doors.headMs, reads, protects: isIdentityField }
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true })
   const door = openDoor(server, doors.maxConnections)
   let port = options.port
   server.on('connection', (socket: Socket) => {

@@ -30,8 +30,8 @@ export class Http1AppConnection implements AppConnection, Swept {
   constructor(pool: Pool, events: Http1Events) {
     this.#pool = pool
     this.#events = events
-    this.#socket = pool.connect()
-    const wire = new SocketWire(this.#socket, pool.turn, pool.sweep)
+    const wire = new SocketWire(pool.connect, pool.turn, pool.sweep, pool.reads)
+    this.#socket = wire.socket
     this.#client = new Http1Client(
       { wire, limits: DEFAULT_HTTP1_LIMITS, now: () => pool.sweep.now() },
       { onIdle: () => this.giveBack(), onClose: () => undefined },

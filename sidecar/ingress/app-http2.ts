@@ -22,8 +22,8 @@ export class Http2AppConnection implements AppConnection, Swept {
 
   constructor(pool: Pool, gone: (connection: Http2AppConnection) => void) {
     this.#pool = pool
-    this.#socket = pool.connect()
-    const wire = new SocketWire(this.#socket, pool.turn, pool.sweep)
+    const wire = new SocketWire(pool.connect, pool.turn, pool.sweep, pool.reads)
+    this.#socket = wire.socket
     this.#client = new ClientConnection(
       { wire, limits: DEFAULT_LIMITS, now: () => pool.sweep.now() },
       {

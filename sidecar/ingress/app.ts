@@ -1,13 +1,14 @@
 // The app behind the sidecar, on loopback or a Unix socket: HTTP/1.1 over kept connections, one call at a time on each; gRPC, and apps that
 // say so, by HTTP/2 with prior knowledge over few connections. Owns the number of connections and who waits for one.
 
-import net, { type Socket } from 'node:net'
+import net from 'node:net'
 import type { Sweep, Swept } from '../../host/sweep.js'
 import type { Turn } from '../../host/turn.js'
 import { MeshError } from '../../mesh/errors.js'
 import type { Far } from '../call/exchange.js'
 import type { AppPlace } from '../config.js'
 import { firstOf, type RequestHead } from '../http/message.js'
+import { type Opener, READ_BYTES } from '../transport/socket-wire.js'
 import { Http1AppConnection } from './app-http1.js'
 import { Http2AppConnection } from './app-http2.js'
 
@@ -47,7 +48,9 @@ export interface Pool {
   readonly turn: Turn
   readonly sweep: Sweep
   readonly connectTimeoutMs: number
-  connect(): Socket
+  /** Where reads land. */
+  readonly reads: Buffer
+  readonly connect: Opener
   /** It can take a call (again). */
   ready(): void
 }
@@ -95,6 +98,7 @@ abstract class AppPool implements Pool {
   readonly turn: Turn
   readonly sweep: Sweep
   readonly connectTimeoutMs: number
+  readonly reads = Buffer.allocUnsafeSlow(READ_BYTES)
   readonly #place: AppPlace
   readonly #waiting = new Set<Waiting>()
 
@@ -132,12 +136,12 @@ abstract class AppPool implements Pool {
     }
   }
 
-  connect(): Socket {
+  readonly connect: Opener = (onread) => {
     const place = this.#place
     // head and body may leave in two writes: Nagle would hold the second until the first is acknowledged
     return 'socketPath' in place
-      ? net.connect({ path: place.socketPath, allowHalfOpen: true })
-      : net.connect({ host: place.host, port: place.port, noDelay: true, allowHalfOpen: true })
+      ? net.connect({ path: place.socketPath, allowHalfOpen: true, onread })
+      : net.connect({ host: place.host, port: place.port, noDelay: true, allowHalfOpen: true, onread })
   }
 }
 

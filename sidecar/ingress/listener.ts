@@ -47,7 +47,7 @@ export async function openIngress({ inside, host, port }: IngressOptions): Promi
   })
   const door = openDoor(server, doors.maxConnections)
   const holdWitness = openWitnessStand()
-  const serving = { turn, sweep, headMs: doors.headMs, protects: isIdentityField }
+  const serving = { turn, sweep, headMs: doors.headMs, reads: null, protects: isIdentityField }
   server.on('secureConnection', (socket: TLSSocket) => {
     const admitted = admit(parts, socket)
     if (admitted === undefined) return

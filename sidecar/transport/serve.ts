@@ -32,6 +32,8 @@ export interface ServeOptions {
   readonly sweep: Sweep
   /** Until the head of a request is whole. */
   readonly headMs: number
+  /** Where reads land; null for sockets that are not accepted paused. */
+  readonly reads: Buffer | null
   /** True for names of fields that Connection may not nominate, beside HTTP's own. */
   readonly protects: (foldedName: string) => boolean
 }
@@ -64,7 +66,7 @@ export class ServedConnection implements Swept {
     this.#socket = socket
     this.#service = service
     this.#options = options
-    this.#wire = new SocketWire(socket, options.turn, options.sweep)
+    this.#wire = new SocketWire(socket, options.turn, options.sweep, options.reads)
     this.#since = options.sweep.now()
     socket.once('close', () => options.sweep.forget(this))
     if (protocol === 'either') this.#wire.attach(new Sniffer(this))

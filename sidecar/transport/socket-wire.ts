@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import type { Sweep, Swept } from '../../host/sweep.js'
 import type { Turn } from '../../host/turn.js'
 import type { TextWire } from '../http/wire.js'
+import { readInto, type SharedRead } from './shared-reads.js'
 
 /** What a connection of either codec is to its transport. */
 export interface Codec {
@@ -19,6 +20,11 @@ export interface Codec {
 
 /** How long a peer may take to read our last words, and to end its side. */
 const LINGER_MS = 1000
+/** What is read at once. */
+export const READ_BYTES = 64 * 1024
+
+/** Makes a socket whose reads land in a buffer that is shared: no memory is taken for a read. */
+export type Opener = (onread: SharedRead) => Socket
 
 export class SocketWire implements TextWire, Swept {
   readonly socket: Socket
@@ -27,21 +33,31 @@ export class SocketWire implements TextWire, Swept {
   #codec: Codec | undefined
   #isClosing = false
   #lingersUntil = 0
+  readonly #isShared: boolean
 
-  constructor(socket: Socket, turn: Turn, sweep: Sweep) {
-    this.socket = socket
+  /**
+   * @param source to be opened, or accepted
+   * @param reads where reads land, for many sockets: the bytes are used up before the next read. Null: each read takes memory of its own.
+   *   An accepted socket must come paused then
+   */
+  constructor(source: Socket | Opener, turn: Turn, sweep: Sweep, reads: Buffer | null = null) {
     this.#turn = turn
     this.#sweep = sweep
+    const onread = { buffer: reads ?? Buffer.alloc(0), callback: this.#onRead }
+    const isOpened = typeof source === 'function'
+    this.socket = isOpened ? source(onread) : source
+    this.#isShared = isOpened || (reads !== null && readInto(this.socket, onread))
   }
 
   /** Hands the socket to the codec, from its first byte on. */
   attach(codec: Codec): void {
     this.#codec = codec
     const { socket } = this
-    socket.on('data', this.#onData)
+    if (!this.#isShared) socket.on('data', this.#onData)
     socket.on('end', this.#onEnd)
     socket.on('error', this.#onError)
     socket.on('close', this.#onClose)
+    socket.resume()
   }
 
   write(bytes: Buffer): void {
@@ -104,6 +120,11 @@ export class SocketWire implements TextWire, Swept {
 
   readonly #onData = (bytes: Buffer): void => {
     if (!this.#isClosing) this.#codec?.feed(bytes)
+  }
+
+  readonly #onRead = (length: number, buffer: Uint8Array): boolean => {
+    this.#onData(Buffer.from(buffer.buffer, buffer.byteOffset, length))
+    return true
   }
 
   readonly #onEnd = (): void => {
