@@ -65,7 +65,7 @@ export async function shipLedger(options: ShipOptions): Promise<void> {
       continue
     }
     try {
-      await shipment.catchUp(() => signal.aborted)
+      await shipment.catchUp('nearly all', () => signal.aborted)
       if (failures > 0) log.info('audit.shipping_resumed')
       failures = 0
       lastCode = ''
@@ -97,7 +97,7 @@ async function lastRound(
     client.close()
   })
   try {
-    if (client.isKnown()) await shipment.catchUp(() => isLate)
+    if (client.isKnown()) await shipment.catchUp('all', () => isLate)
   } catch (error) {
     log.info('audit.left_for_later', { records: shipment.depth(), ...errorFields(error) })
   } finally {
@@ -106,9 +106,11 @@ async function lastRound(
   }
 }
 
+type Extent = 'all' | 'nearly all'
+
 interface Shipping {
-  /** Ships until the collector has everything, or `stop` says so. */
-  catchUp(stop: () => boolean): Promise<void>
+  /** Ships until the collector has everything, but perhaps for what came last, or `stop` says so. */
+  catchUp(extent: Extent, stop: () => boolean): Promise<void>
   /** Records not acknowledged. */
   depth(): number
 }
@@ -119,7 +121,7 @@ function openShipment(ledger: Ledger, client: CollectorClient): Shipping {
   /** Ledgers whose position was asked for since the last error. */
   const asked = new Set<string>()
 
-  const catchUpOne = async (ledgerId: string, stop: () => boolean): Promise<void> => {
+  const catchUpOne = async (ledgerId: string, extent: Extent, stop: () => boolean): Promise<void> => {
     const known = asked.has(ledgerId) ? acknowledged.get(ledgerId) : undefined
     let next = known ?? (await client.nextSeq(ledgerId))
     // An earlier ledger ended with a power cut: the collector may have more of it than was left here.
@@ -136,13 +138,16 @@ function openShipment(ledger: Ledger, client: CollectorClient): Shipping {
       if (records.length === 0) return
       next = await client.ship(ledgerId, next, records)
       acknowledged.set(ledgerId, next)
+      // a few that were written meanwhile go with what the next moment brings: a request costs as much as a hundred records
+      const isBeingWritten = extent === 'nearly all' && ledgerId === ledger.ledgerId
+      if (isBeingWritten && ledger.nextSeq(ledgerId) - next < SHIP_MAX_RECORDS) return
     }
   }
 
   return {
-    async catchUp(stop) {
+    async catchUp(extent, stop) {
       try {
-        for (const ledgerId of ledger.ledgerIds) await catchUpOne(ledgerId, stop)
+        for (const ledgerId of ledger.ledgerIds) await catchUpOne(ledgerId, extent, stop)
       } catch (error) {
         // The collector may have been set back, or have taken what it could not acknowledge: ask again.
         asked.clear()

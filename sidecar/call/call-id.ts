@@ -9,7 +9,9 @@ const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f
 export function newCallId(now: number): string {
   // Node draws UUIDs from a pool: a tenth of what 16 bytes of their own cost
   const random = randomUUID()
-  const time = now.toString(16).padStart(12, '0')
+  // in two halves: larger numbers are written digit by digit, in floating point
+  const high = Math.floor(now / 2 ** 24)
+  const time = hex24(high) + hex24(now - high * 2 ** 24)
   return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(15)}`
 }
 
@@ -23,3 +25,5 @@ export function parseCallId(text: string): string {
 export function timeOfCallId(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
 }
+
+const hex24 = (value: number): string => (value + 2 ** 24).toString(16).slice(1)

@@ -92,13 +92,21 @@ export function openReplayGuard(limits: ReplayLimits): ReplayGuard {
       const at = timeOfCallId(callId)
       if (at > now + MAX_AHEAD_MS)
         throw new MeshError('CALL_ID_INVALID', `call id ${callId} is from the future`)
-      if (at <= memory.floor || memory.recent.has(callId) || memory.older.has(callId))
-        throw new MeshError('CALL_ID_INVALID', `call id ${callId} was used before`)
-      if (memory.recent.size >= limits.idsPerCaller) age(memory)
-      if (held >= limits.ids) makeRoom()
+      if (at <= memory.floor || memory.older.has(callId)) throw usedBefore(callId)
+      if (memory.recent.size >= limits.idsPerCaller || held >= limits.ids) {
+        if (memory.recent.has(callId)) throw usedBefore(callId)
+        if (memory.recent.size >= limits.idsPerCaller) age(memory)
+        if (held >= limits.ids) makeRoom()
+      }
+      // one look-up, not two: it was there when nothing was added
+      const { size } = memory.recent
       memory.recent.add(callId)
+      if (memory.recent.size === size) throw usedBefore(callId)
       held += 1
       memory.recentTo = Math.max(memory.recentTo, at)
     },
   }
 }
+
+const usedBefore = (callId: string): MeshError =>
+  new MeshError('CALL_ID_INVALID', `call id ${callId} was used before`)

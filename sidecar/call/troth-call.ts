@@ -8,6 +8,10 @@ import { parseCallId } from './call-id.js'
 
 export const TROTH_CALL = 'troth-call'
 
+/** What sidecars write: the words of nearly every call. Anything else is read member by member. */
+const PLAIN_CLAIM = /^v=1; id=([0-9a-f-]{36}); sent=(\d{1,15})$/
+const PLAIN_REPLY = /^v=1; id=([0-9a-f-]{36})$/
+
 export interface CallClaim {
   readonly id: string
   /** ms since epoch, by the caller's clock. */
@@ -30,6 +34,8 @@ export function formatClaim({ id, sentAt }: CallClaim): string {
  * @throws MeshError CALL_ID_INVALID
  */
 export function parseClaim(fields: RawFields): CallClaim | undefined {
+  const plain = PLAIN_CLAIM.exec(only(fields) ?? '')
+  if (plain !== null) return { id: parseCallId(plain[1] ?? ''), sentAt: Number(plain[2]) }
   const members = parseMembers(fields)
   if (members === undefined) return undefined
   const sent = members.get('sent') ?? ''
@@ -46,6 +52,8 @@ export function formatReply({ id, denied }: CallReply): string {
  * @throws MeshError CALL_ID_INVALID
  */
 export function parseReply(fields: RawFields): CallReply | undefined {
+  const plain = PLAIN_REPLY.exec(only(fields) ?? '')
+  if (plain !== null) return { id: parseCallId(plain[1] ?? ''), denied: null }
   const members = parseMembers(fields)
   if (members === undefined) return undefined
   const id = members.get('id')
@@ -55,6 +63,17 @@ export function parseReply(fields: RawFields): CallReply | undefined {
     denied:
       denied === undefined ? null : Object.hasOwn(ERRORS, denied) ? (denied as MeshErrorCode) : 'INTERNAL',
   }
+}
+
+/** The value when the field stands once. */
+function only(fields: RawFields): string | undefined {
+  let value: string | undefined
+  for (let at = 0; at < fields.length; at += 2) {
+    if (fields[at] !== TROTH_CALL) continue
+    if (value !== undefined) return undefined
+    value = fields[at + 1]
+  }
+  return value
 }
 
 function parseMembers(fields: RawFields): ReadonlyMap<string, string> | undefined {

@@ -50,7 +50,7 @@ it('half a minute after its call was cut', async () => {
           },
           onRefused: () => undefined,
         },
-        { turn, sweep, headMs: 1000, protects: () => false },
+        { turn, sweep, headMs: 1000, reads: null, protects: () => false },
       )
     })
   })
