@@ -461,6 +461,10 @@ export const ERRORS = {
     "the certificate bears the issuing CA's signature and a known serial, but is not the one that the CA issued",
     'the issuing key was stolen: troth ca rotate issuing --compromised',
   ),
+  PEER_CONNECTIONS_EXCEEDED: unavailable(
+    'one caller holds as many connections to this sidecar as it may',
+    'keep connections and use them again, or speak HTTP/2',
+  ),
   PEER_EXPIRED: denied(
     "the peer's certificate expired while the connection was open",
     'renew it; a sidecar does so by itself when the CA is reachable',
@@ -596,6 +600,13 @@ export const ERRORS = {
     retryable: true,
     when: 'the request did not arrive in time',
     hint: 'send it at once',
+  },
+  CALL_UNREAD: {
+    status: 429,
+    exit: 1,
+    retryable: true,
+    when: 'the caller leaves too much of its answers unread',
+    hint: 'read answers as they come, or ask for fewer at once',
   },
   CALL_CUT: unavailable('the call was cut while it ran', 'see troth why CALL_ID'),
 

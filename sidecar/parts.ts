@@ -13,6 +13,7 @@ import type { Standing } from './call/authorize.js'
 import type { ExchangeLimits } from './call/exchange.js'
 import type { FieldRules } from './call/headers.js'
 import type { Books } from './call/outcome.js'
+import type { Unread } from './call/unread.js'
 import type { Connections } from './connections.js'
 import { DEFAULT_LIMITS, type Limits } from './http2/contract.js'
 
@@ -34,6 +35,8 @@ export interface Parts {
   readonly books: Books
   readonly rules: FieldRules
   readonly inFlight: InFlight
+  /** Of all that local processes asked for. */
+  readonly unread: Unread
   /** How this side stands now. */
   standing(): Standing
 }
@@ -44,9 +47,11 @@ export interface DoorLimits {
   readonly headMs: number
   /** Connections of one door at once; one more is closed unread. */
   readonly maxConnections: number
+  /** Of one identity at the ingress; one more is turned away with its reason. */
+  readonly maxConnectionsOfPeer: number
 }
 
-export const DOOR_LIMITS: DoorLimits = { headMs: 10_000, maxConnections: 4096 }
+export const DOOR_LIMITS: DoorLimits = { headMs: 10_000, maxConnections: 4096, maxConnectionsOfPeer: 256 }
 
 /**
  * Of connections between sidecars, at both ends. The window of a connection is that of 64 streams: so many may stand still, because nobody

@@ -17,6 +17,7 @@ import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Recorder } from './audit/recorder.js'
 import { FieldRules } from './call/headers.js'
 import { openReplayGuard, REPLAY_LIMITS } from './call/replay.js'
+import { Unread } from './call/unread.js'
 import { openCallCounter, registerGauges } from './call-counter.js'
 import type { AppPlace, RunningSidecar, SidecarConfig } from './config.js'
 import { openConnections } from './connections.js'
@@ -156,6 +157,7 @@ function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
     books: { ledger: recorder, clock, count: openCallCounter(metrics) },
     rules: new FieldRules(),
     inFlight: openInFlight(),
+    unread: new Unread(),
     standing: () => ({
       now: clock.now(),
       own: credentials.current().svid,

@@ -6,8 +6,9 @@ import type { Outcome } from '../../mesh/audit-record.js'
 import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
 import type { Follows, HttpStream, ResponseSink, StreamSink } from '../http/stream.js'
-import { H2, StreamError } from '../http/stream-error.js'
-import { FarSink, type HearsFar } from './far-sink.js'
+import { H2, type StreamError } from '../http/stream-error.js'
+import { FarSink, type HearsFar, unanswerable } from './far-sink.js'
+import type { Unread } from './unread.js'
 
 export interface ExchangeLimits {
   readonly bodyMaxBytes: number
@@ -41,6 +42,8 @@ export interface ExchangeOwner {
   cutReason(): MeshErrorCode | undefined
   /** The far side is gone, as an error of this side. */
   lost(cause: StreamError): MeshError
+  /** What the near side leaves unread, of this call and its like. */
+  readonly unread: Unread
   /** What may go on of fields that come beside a head: in interim answers, and in trailers both ways. */
   passing(fields: RawFields): RawFields
   /** Once. Nothing is relayed any more. */
@@ -219,9 +222,7 @@ export class Exchange implements StreamSink, HearsFar, Swept {
   onDrain(): void {
     this.#isNearBlocked = false
     this.#movedAt = this.#sweep.now()
-    const owed = this.#owedFar
-    this.#owedFar = 0
-    if (owed > 0) this.#far?.consume(owed)
+    this.#settleFar()
     if (this.#answerEnd === 'reached' && this.#phase !== 'over') this.#endAnswer()
   }
 
@@ -257,6 +258,8 @@ export class Exchange implements StreamSink, HearsFar, Swept {
     else {
       this.#isNearBlocked = true
       this.#owedFar += bytes.length
+      if (!this.#owner.unread.hold(bytes.length))
+        this.fail(new MeshError('CALL_UNREAD', 'too much of the answers waits to be read'), 'failed')
     }
   }
 
@@ -347,14 +350,22 @@ export class Exchange implements StreamSink, HearsFar, Swept {
     this.#owedNear = 0
   }
 
+  /** What was held back of the answer is on its way, or wanted no more. */
+  #settleFar(far = this.#far): void {
+    const owed = this.#owedFar
+    if (owed === 0) return
+    this.#owedFar = 0
+    this.#owner.unread.release(owed)
+    far?.consume(owed)
+  }
+
   #drop(): void {
     const far = this.#far
     this.#far = undefined
     this.#farSink?.leave()
     this.#farSink = undefined
+    this.#settleFar(far)
     if (far === undefined || far.isClosed) return
-    if (this.#owedFar > 0) far.consume(this.#owedFar)
-    this.#owedFar = 0
     far.reset(this.#answerEnd === 'open' ? H2.CANCEL : H2.NO_ERROR)
   }
 
@@ -390,10 +401,4 @@ export class Exchange implements StreamSink, HearsFar, Swept {
       )
     return this.isOver ? Number.POSITIVE_INFINITY : this.#nextLook()
   }
-}
-
-/** What is no error of ours to tell: the far side said what the near side cannot be told. */
-function unanswerable(error: unknown): MeshError {
-  if (error instanceof MeshError && !(error instanceof StreamError)) return error
-  return new MeshError('APP_RESPONSE_INVALID', 'the answer cannot be passed on', { cause: error })
 }

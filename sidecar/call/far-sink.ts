@@ -1,8 +1,9 @@
 // What the far side of an exchange says, until the exchange has dropped it: a far side that was dropped is heard no more.
 
+import { MeshError } from '../../mesh/errors.js'
 import type { RawFields, ResponseHead } from '../http/message.js'
 import type { ResponseSink } from '../http/stream.js'
-import type { StreamError } from '../http/stream-error.js'
+import { StreamError } from '../http/stream-error.js'
 
 /** Who hears the far side: the answer, and what becomes of the request there. As a `ResponseSink`. */
 export interface HearsFar {
@@ -53,4 +54,10 @@ export class FarSink implements ResponseSink {
   onDrain(): void {
     this.#hearer?.farDrain()
   }
+}
+
+/** What is no error of ours to tell: the far side said what the near side cannot be told. */
+export function unanswerable(error: unknown): MeshError {
+  if (error instanceof MeshError && !(error instanceof StreamError)) return error
+  return new MeshError('APP_RESPONSE_INVALID', 'the answer cannot be passed on', { cause: error })
 }

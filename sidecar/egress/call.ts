@@ -14,6 +14,7 @@ import { Account, type DecidedNow, endedWith } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { traceOf } from '../call/trace.js'
 import { type CallReply, parseReply } from '../call/troth-call.js'
+import type { Unread } from '../call/unread.js'
 import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
 import type { HttpStream } from '../http/stream.js'
 import { StreamError } from '../http/stream-error.js'
@@ -238,6 +239,10 @@ export class CallOut implements ExchangeOwner {
     return new MeshError('CALLEE_UNREACHABLE', `the connection to ${this.#callee ?? 'the callee'} was lost`, {
       cause,
     })
+  }
+
+  get unread(): Unread {
+    return this.#parts.unread
   }
 
   passing(fields: RawFields): RawFields {

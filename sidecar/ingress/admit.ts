@@ -11,10 +11,13 @@ import { answerOnSocket } from '../call/problem-answer.js'
 import { formatReply, TROTH_CALL } from '../call/troth-call.js'
 import type { Connection } from '../connections.js'
 import type { Parts } from '../parts.js'
+import type { Guest, Guests } from './guests.js'
 
 export interface Admitted {
   readonly connection: Connection
   readonly caller: ProvenCaller
+  /** What it shares with the other connections of the same caller. */
+  readonly guest: Guest
 }
 
 const NOBODY = { id: null, instance: null, serial: null }
@@ -23,7 +26,7 @@ const NOBODY = { id: null, instance: null, serial: null }
  * Registers, then judges; a refused peer is told why, in plain HTTP/1.1, and is gone within a second.
  * @returns undefined when it was refused
  */
-export function admit(parts: Parts, socket: TLSSocket): Admitted | undefined {
+export function admit(parts: Parts, socket: TLSSocket, guests: Guests): Admitted | undefined {
   const connection = parts.connections.register(socket, 'ingress')
   const chain = clientChain(socket, issuingKnown(parts))
   const { bundles, revocations } = parts.world.current()
@@ -37,8 +40,9 @@ export function admit(parts: Parts, socket: TLSSocket): Admitted | undefined {
       expected: { kinds: ['agent', 'operator', 'foreign'] },
       now: parts.clock.now(),
     })
+    const guest = guests.enter(svid, socket)
     connection.admit(svid)
-    return { connection, caller: { svid, xfcc: formatXfcc(parts.id, svid, chain[0]?.subject ?? '') } }
+    return { connection, guest, caller: { svid, xfcc: formatXfcc(parts.id, svid, chain[0]?.subject ?? '') } }
   } catch (error) {
     turnAway(parts, socket, asMeshError(error))
     return undefined

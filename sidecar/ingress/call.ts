@@ -15,6 +15,7 @@ import { answerProblem } from '../call/problem-answer.js'
 import type { ReplayGuard } from '../call/replay.js'
 import { type Trace, traceOf } from '../call/trace.js'
 import { formatReply, parseClaim, TROTH_CALL } from '../call/troth-call.js'
+import type { Unread } from '../call/unread.js'
 import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
 import type { HttpStream } from '../http/stream.js'
 import { StreamError } from '../http/stream-error.js'
@@ -279,6 +280,10 @@ export class CallIn implements ExchangeOwner {
     return cause.code.startsWith('CALL_')
       ? new MeshError('APP_RESPONSE_INVALID', 'the app answered with malformed HTTP', { cause })
       : new MeshError('APP_UNREACHABLE', 'the connection to the app was lost', { cause })
+  }
+
+  get unread(): Unread {
+    return this.#admitted.guest.unread
   }
 
   passing(fields: RawFields): RawFields {

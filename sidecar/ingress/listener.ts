@@ -21,6 +21,7 @@ import { type Door, openDoor } from '../transport/door.js'
 import { ServedConnection, type Service } from '../transport/serve.js'
 import { type Admitted, admit } from './admit.js'
 import { CallIn, type Inside } from './call.js'
+import { Guests } from './guests.js'
 import { openWitnessStand } from './witness.js'
 
 export interface IngressOptions {
@@ -46,10 +47,11 @@ export async function openIngress({ inside, host, port }: IngressOptions): Promi
     noDelay: true,
   })
   const door = openDoor(server, doors.maxConnections)
+  const guests = new Guests(doors.maxConnectionsOfPeer)
   const holdWitness = openWitnessStand()
   const serving = { turn, sweep, headMs: doors.headMs, reads: null, protects: isIdentityField }
   server.on('secureConnection', (socket: TLSSocket) => {
-    const admitted = admit(parts, socket)
+    const admitted = admit(parts, socket, guests)
     if (admitted === undefined) return
     if (socket.alpnProtocol === WITNESS_ALPN) {
       holdWitness(admitted.connection)

@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import { describe, expect, it } from 'vitest'
+import { DOOR_LIMITS } from '../../sidecar/parts.js'
 import { codeOf, connectPlain, connectTls, request, sendRaw, statusOf } from '../support/raw-http.js'
 import { startApp } from '../support/sse.js'
 import { startMesh } from '../support/start-mesh.js'
 
-const SHORT = { headMs: 100, maxConnections: 4096 }
-const FEW = { headMs: 10_000, maxConnections: 2 }
+const SHORT = { ...DOOR_LIMITS, headMs: 100 }
+const FEW = { ...DOOR_LIMITS, maxConnections: 2 }
 
 describe('a client that is too slow', () => {
   it('with its head is told so at the egress, recorded, and gone', async () => {

@@ -18,6 +18,7 @@ import { namedId, parseAgentName, type SpiffeId } from '../../mesh/spiffe-id.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
 import { WITNESS_ADMITTED, WITNESS_ALPN } from '../../mesh/wire/witness.js'
 import { FieldRules } from '../../sidecar/call/headers.js'
+import { Unread } from '../../sidecar/call/unread.js'
 import { openCallCounter } from '../../sidecar/call-counter.js'
 import { openConnections } from '../../sidecar/connections.js'
 import type { PeerConnection } from '../../sidecar/egress/peer-connection.js'
@@ -201,6 +202,7 @@ function partsOf(
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
     },
     doors: DOOR_LIMITS,
+    unread: new Unread(),
     inFlight: openInFlight(),
     standing: () => ({
       now: clock.now(),
