@@ -31,6 +31,8 @@ export interface Config {
   readonly idleTimeoutMs: number
   readonly streamMaxAgeMs: number
   readonly drainMs: number
+  /** `host:port`, lower case. */
+  readonly egressTunnels: ReadonlySet<string>
   readonly logLevel: Level
 }
 
@@ -57,6 +59,20 @@ function port(raw: string): number {
   const value = Number(raw)
   if (!/^\d{1,5}$/.test(raw) || value > 65_535) throw new Error('must be a port from 0 to 65535')
   return value
+}
+
+/** `none`, or hosts with their ports. @throws Error */
+function tunnels(raw: string): ReadonlySet<string> {
+  return new Set(raw === 'none' ? [] : raw.split(',').map((each) => hostAndPort(each.trim())))
+}
+
+function hostAndPort(raw: string): string {
+  const [, bracketed, plain, digits] = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i.exec(raw) ?? []
+  const name = bracketed ?? plain
+  if (name === undefined || digits === undefined || port(digits) === 0)
+    throw new Error('must be none, or host:port, separated by commas')
+  if (host(name).endsWith('.mesh')) throw new Error('hosts of the mesh are called, not tunnelled to')
+  return `${bracketed === undefined ? host(name) : `[${host(name)}]`}:${port(digits)}`
 }
 
 const oneOf =
@@ -217,6 +233,13 @@ export const SETTINGS: readonly Setting[] = [
     parse: duration('0s', '10m'),
     default: '10s',
     why: 'how long running calls may finish after SIGTERM',
+  },
+  {
+    key: 'egress.tunnels',
+    member: 'egressTunnels',
+    parse: tunnels,
+    default: 'none',
+    why: 'where agents may CONNECT to through their sidecar: none, or exact host:port, separated by commas',
   },
   {
     key: 'log.level',

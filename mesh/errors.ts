@@ -503,8 +503,8 @@ export const ERRORS = {
     'use http://<agent>.mesh/ or /@<agent>/',
   ),
   CONNECT_REFUSED: denied(
-    'CONNECT was asked of the egress',
-    'use http:// URLs for mesh hosts; the sidecar adds the TLS',
+    'CONNECT was asked of the egress, to the mesh or to a host that egress.tunnels does not name',
+    'use http:// URLs for mesh hosts; name others in egress.tunnels of config.yaml',
   ),
   CALLEE_UNKNOWN: missing(
     'the caller holds no grant on an agent of that name, or there is none',

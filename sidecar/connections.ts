@@ -1,8 +1,8 @@
 // The live table of one identity: every mutual-TLS connection, both directions, registered before it is judged, so that there is no
-// moment in which a withdrawn peer is in neither the judgement nor the table. Who is cut is told the reason first.
+// moment in which a withdrawn peer is in neither the judgement nor the table; and its tunnels, which nobody judges and only `cutAll` finds.
+// Who is cut is told the reason first.
 
 import type { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../host/clock.js'
 import type { Turn } from '../host/turn.js'
 import type { Direction } from '../mesh/audit-record.js'
@@ -11,7 +11,7 @@ import { covers, type Revocations } from '../mesh/revocation.js'
 import type { Svid } from '../mesh/svid.js'
 
 export interface Connection {
-  readonly socket: TLSSocket
+  readonly socket: Socket
   readonly direction: Direction
   /** The judged peer; undefined before. */
   readonly svid: Svid | undefined
@@ -28,7 +28,7 @@ export interface Connection {
 }
 
 export interface Connections {
-  register(socket: TLSSocket, direction: Direction): Connection
+  register(socket: Socket, direction: Direction): Connection
   /** The connection of a socket that was registered. */
   of(socket: Socket): Connection | undefined
   /** Cuts exactly the connections of peers that are withdrawn. @returns how many */
@@ -69,7 +69,7 @@ class Table implements Connections {
     this.streamMaxAgeMs = streamMaxAgeMs
   }
 
-  register(socket: TLSSocket, direction: Direction): Connection {
+  register(socket: Socket, direction: Direction): Connection {
     const live = new Live(this, socket, direction)
     this.all.add(live)
     this.bySocket.set(socket, live)
@@ -140,7 +140,7 @@ class Table implements Connections {
 }
 
 class Live implements Connection {
-  readonly socket: TLSSocket
+  readonly socket: Socket
   readonly direction: Direction
   svid: Svid | undefined
   cutReason: MeshErrorCode | undefined
@@ -150,7 +150,7 @@ class Live implements Connection {
   private isPastLeaf = false
   private expiry: Timer | undefined
 
-  constructor(table: Table, socket: TLSSocket, direction: Direction) {
+  constructor(table: Table, socket: Socket, direction: Direction) {
     this.table = table
     this.socket = socket
     this.direction = direction

@@ -24,6 +24,7 @@ import { openConnections } from './connections.js'
 import { credentialCheck } from './egress/guard.js'
 import { openEgressDoor } from './egress/listener.js'
 import { openPeers } from './egress/peers.js'
+import { Tunnels } from './egress/tunnel.js'
 import { type App, openApp } from './ingress/app.js'
 import { meshHostOf } from './ingress/call.js'
 import { openIngress } from './ingress/listener.js'
@@ -85,7 +86,7 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
     const ingress = await openIngress({ inside, host: config.listen, port: ports.ingress })
     doors.push(ingress)
     const checkCredential = config.egressAuth === 'none' ? null : credentialCheck(secrets.localCredential)
-    const shared = { parts, peers }
+    const shared = { parts, peers, tunnels: new Tunnels(config.settings.egressTunnels) }
     const egress = await openEgressDoor({
       ...shared,
       checkCredential,

@@ -193,7 +193,8 @@ export class Exchange implements StreamSink, HearsFar, Swept {
     }
     this.#movedAt = this.#sweep.now()
     this.bytesIn += bytes.length
-    if (this.bytesIn > this.#limits.bodyMaxBytes)
+    // what a tunnel carries is no body: it is bounded by time
+    if (this.bytesIn > this.#limits.bodyMaxBytes && !this.#isTunnel)
       this.fail(new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max'), 'failed')
     else if (this.#far === undefined) this.#held.push(Buffer.from(bytes))
     else this.#pass(this.#far, bytes)

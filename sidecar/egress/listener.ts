@@ -15,14 +15,16 @@ import type { Parts } from '../parts.js'
 import { type Door, openDoor } from '../transport/door.js'
 import { ServedConnection, type Service } from '../transport/serve.js'
 import { READ_BYTES } from '../transport/socket-wire.js'
-import { isMeshHost, readAddress } from './address.js'
+import { readAddress } from './address.js'
 import { CallOut, type Destination, readDestination } from './call.js'
 import { type CredentialCheck, checkLocal } from './guard.js'
 import type { Peers } from './peers.js'
+import { refuseMeshHost, TunnelOut, type Tunnels } from './tunnel.js'
 
 export interface DoorOptions {
   readonly parts: Parts
   readonly peers: Peers
+  readonly tunnels: Tunnels
   /** Null: an open door, chosen by the operator. */
   readonly checkCredential: CredentialCheck | null
   /** The one callee of a dedicated port. */
@@ -70,10 +72,12 @@ class LocalService implements Service {
   }
 
   onRequest(stream: HttpStream, head: RequestHead, isAbsolute: boolean): StreamSink {
-    const { parts, peers } = this.#options
-    const call = new CallOut(parts, peers, stream)
+    const { parts, peers, tunnels } = this.#options
+    const isTunnel = head.method === 'CONNECT' && head.protocol === null
+    const call = isTunnel ? new TunnelOut(parts, tunnels, stream) : new CallOut(parts, peers, stream)
     try {
-      call.start(head, this.#destination(head, isAbsolute))
+      if (call instanceof TunnelOut) call.start(head, this.#outside(head))
+      else call.start(head, this.#destination(head, isAbsolute))
     } catch (error) {
       const problem = asMeshError(error)
       if (problem.code === 'INTERNAL') parts.log.error('egress.bug', errorFields(problem))
@@ -91,13 +95,26 @@ class LocalService implements Service {
   /** @throws MeshError of a request that is turned away */
   #destination(head: RequestHead, isAbsolute: boolean): Destination {
     const { parts, checkCredential, only } = this.#options
-    const isTunnel = head.method === 'CONNECT' && head.protocol === null
-    const host = checkLocal(head.fields, head.authority.toLowerCase(), isAbsolute || isTunnel, this.#port)
-    if (isTunnel) throw noTunnel(head.authority)
+    const host = checkLocal(head.fields, head.authority.toLowerCase(), isAbsolute, this.#port)
     const address = readAddress(host, head.path, only)
     if (checkCredential !== null)
       this.#proven = checkCredential(head.fields, address.credential, this.#proven)
     return readDestination(parts, head, address)
+  }
+
+  /**
+   * Where a tunnel is to lead (RFC 9110 §9.3.6): `host:port`, in lower case.
+   * @throws MeshError of a request that is turned away
+   */
+  #outside(head: RequestHead): string {
+    const { tunnels, checkCredential, only } = this.#options
+    const authority = head.authority.toLowerCase()
+    checkLocal(head.fields, authority, true, this.#port)
+    refuseMeshHost(authority)
+    if (checkCredential !== null) this.#proven = checkCredential(head.fields, null, this.#proven)
+    if (only !== null) throw new MeshError('CONNECT_REFUSED', `this port leads to ${only} only`)
+    tunnels.check(authority)
+    return authority
   }
 
   #count({ code }: MeshError): void {
@@ -108,19 +125,4 @@ class LocalService implements Service {
       remoteAddress: this.#remoteAddress,
     })
   }
-}
-
-/** What a client means by CONNECT is a tunnel to some host (RFC 9110 §9.3.6). */
-function noTunnel(authority: string): MeshError {
-  return isMeshHost(authority.toLowerCase())
-    ? new MeshError(
-        'CONNECT_REFUSED',
-        `${authority.slice(0, 120)} is called by http://, not through a tunnel`,
-        {
-          hint: 'call http://<callee>.mesh/path through this proxy: the sidecars encrypt',
-        },
-      )
-    : new MeshError('CONNECT_REFUSED', 'this sidecar opens no tunnels', {
-        hint: 'give this proxy to calls of *.mesh only (NO_PROXY for the rest)',
-      })
 }

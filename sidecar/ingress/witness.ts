@@ -1,7 +1,7 @@
 // Witness connections of callers: held so that the table finds the newer certificate they show, and for nothing else. They carry no
 // call, are never read, and are few for each instance.
 
-import type { TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
 import { WITNESS_ADMITTED } from '../../mesh/wire/witness.js'
 import { type Connection, instanceKey } from '../connections.js'
 
@@ -11,14 +11,14 @@ const KEEP_ALIVE_MS = 30_000
 
 /** @returns what takes in an admitted connection; it is in the table, which ends it with its leaf or at a revocation */
 export function openWitnessStand(): (connection: Connection) => void {
-  const held = new Map<string, Set<TLSSocket>>()
+  const held = new Map<string, Set<Socket>>()
   return ({ socket, svid }) => {
     if (svid === undefined) {
       socket.destroy()
       return
     }
     const key = instanceKey(svid)
-    const siblings = held.get(key) ?? new Set<TLSSocket>()
+    const siblings = held.get(key) ?? new Set<Socket>()
     held.set(key, siblings)
     siblings.add(socket)
     const [oldest] = siblings

@@ -38,6 +38,7 @@ describe('the configuration of a home', () => {
         idleTimeoutMs: 600_000,
         streamMaxAgeMs: 86_400_000,
         drainMs: 10_000,
+        egressTunnels: new Set(),
         logLevel: 'info',
       })
     } finally {
@@ -59,6 +60,14 @@ describe('the configuration of a home', () => {
     })
   })
 
+  it('lists where tunnels may lead in one form', () => {
+    const { egressTunnels } = parseConfig(
+      'egress.tunnels: "API.example.org:443, 10.0.0.7:0443,[::1]:8443"\n',
+      'config.yaml',
+    )
+    expect([...egressTunnels]).toEqual(['api.example.org:443', '10.0.0.7:443', '[::1]:8443'])
+  })
+
   it.each([
     ['an unknown key', 'trustDomain: a.b\nca.prot: 1\n', 'config.yaml:2:1'],
     ['a nested key', 'feed:\n  onStale: deny\n', 'config.yaml:1:1'],
@@ -67,6 +76,10 @@ describe('the configuration of a home', () => {
     ['a hexadecimal port', 'ca.port: 0x10\n', 'config.yaml:1:10'],
     ['a leaf that lives too long', 'leaf.ttl: 8d\n', 'config.yaml:1:11'],
     ['a size without a unit', 'body.max: 1000\n', 'config.yaml:1:11'],
+    ['a tunnel without a port', 'egress.tunnels: example.org\n', 'config.yaml:1:17'],
+    ['a tunnel to port 0', 'egress.tunnels: example.org:0\n', 'config.yaml:1:17'],
+    ['a tunnel to any host below a name', 'egress.tunnels: "*.example.org:443"\n', 'config.yaml:1:17'],
+    ['a tunnel to a host of the mesh', 'egress.tunnels: tickets.mesh:443\n', 'config.yaml:1:17'],
     ['an upper-case trust domain', 'trustDomain: Acme\n', 'config.yaml:1:14'],
     ['an address with a port', 'address: 10.0.0.1:7410\n', 'config.yaml:1:10'],
     ['the same key twice', 'dev: true\ndev: false\n', 'config.yaml:2:1'],
