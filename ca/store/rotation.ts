@@ -59,17 +59,7 @@ export function storeRotation(db: Sqlite): RotationStore {
           now,
         ),
       ),
-    suspendedHolders: (now) =>
-      transact(db, () => {
-        const rows = db
-          .prepare(
-            `SELECT m.id AS id FROM members m WHERE m.suspended_at IS NOT NULL AND m.state <> 'revoked'
-               AND EXISTS (SELECT 1 FROM certificates c WHERE c.id = m.id AND c.revoked_for = 'suspended'
-                 AND c.superseded_at IS NULL AND c.not_after > ?) ORDER BY m.id`,
-          )
-          .all(now - GRACE_MAX_SECONDS * 1000) as { id: SpiffeId }[]
-        return rows.map(({ id }) => id)
-      }),
+    suspendedHolders: (now) => transact(db, () => suspendedHolders(db, now)),
     tokensOutstanding: (mintedBefore, now) =>
       transact(db, () => {
         const row = db
@@ -90,6 +80,17 @@ export function storeRotation(db: Sqlite): RotationStore {
             .run(fingerprint),
       ),
   }
+}
+
+function suspendedHolders(db: Sqlite, now: number): SpiffeId[] {
+  const rows = db
+    .prepare(
+      `SELECT m.id AS id FROM members m WHERE m.suspended_at IS NOT NULL AND m.state <> 'revoked'
+         AND EXISTS (SELECT 1 FROM certificates c WHERE c.id = m.id AND c.revoked_for = 'suspended'
+           AND c.superseded_at IS NULL AND c.not_after > ?) ORDER BY m.id`,
+    )
+    .all(now - GRACE_MAX_SECONDS * 1000) as { id: SpiffeId }[]
+  return rows.map(({ id }) => id)
 }
 
 function authorities(db: Sqlite): Authority[] {
