@@ -11,6 +11,7 @@ import { newCallId } from '../call/call-id.js'
 import { type AnswerHead, Exchange, type Exchanged, type ExchangeOwner } from '../call/exchange.js'
 import { Account, endedWith } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
+import type { Unread } from '../call/unread.js'
 import type { Connection } from '../connections.js'
 import type { RawFields, RequestHead } from '../http/message.js'
 import type { HttpStream } from '../http/stream.js'
@@ -199,6 +200,10 @@ export class TunnelOut implements ExchangeOwner {
   }
 
   // What the exchange asks and tells.
+
+  get unread(): Unread {
+    return this.#parts.unread
+  }
 
   exchanged(exchanged: Exchanged): void {
     if (!this.#account.isDecided) {
