@@ -156,7 +156,11 @@ export class ServedConnection implements Swept {
     const { headMs } = this.#options
     if (http2.isClosed) return this.#lookAtLastWords(now)
     if (!http2.isAcknowledged && now >= this.#since + headMs) http2.close(H2.SETTINGS_TIMEOUT)
-    else if (http2.openStreams === 0 && now >= this.#since + IDLE_H2_MS) http2.drain()
+    else if (http2.openStreams === 0 && now >= this.#since + IDLE_H2_MS) {
+      // a drain waits for the answer to a PING, and not every peer answers
+      if (now >= this.#since + IDLE_H2_MS + LAST_WORDS_MS) http2.close(H2.NO_ERROR)
+      else http2.drain()
+    }
     return http2.isAcknowledged ? Math.max(now + headMs, this.#since + IDLE_H2_MS) : this.#since + headMs
   }
 
