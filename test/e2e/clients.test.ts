@@ -1,8 +1,11 @@
 // Clients we did not write, through the built programs: curl, openssl, Python, requests.
 
-import { readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
+import https, { type Server } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { issueLeaf } from '../../certs-dev/hierarchy.js'
 import { jsonLines, until } from '../support/cli-home.js'
 import {
   type CliMesh,
@@ -13,9 +16,11 @@ import {
   pushPolicy,
   type StartedSidecar,
 } from '../support/cli-mesh.js'
+import { hierarchyOfHome } from '../support/hierarchy-of-home.js'
 
 let mesh: CliMesh
 let app: EchoApp
+let outside: Server
 let planner: StartedSidecar
 let tickets: StartedSidecar
 
@@ -26,13 +31,31 @@ beforeAll(async () => {
   await mesh.home.ok('agent', 'add', 'tickets')
   await pushPolicy(mesh.home, POLICY)
   tickets = await mesh.sidecar('tickets', ['--app', `127.0.0.1:${app.port}`])
+  outside = await openOutside()
+  appendFileSync(path.join(mesh.home.dir, 'config.yaml'), `egress.tunnels: 127.0.0.1:${portOf(outside)}\n`)
   planner = await mesh.sidecar('planner')
 })
 
 afterAll(async () => {
   await mesh[Symbol.asyncDispose]()
   await app[Symbol.asyncDispose]()
+  outside.close()
 })
+
+/** An HTTPS server that is no agent. */
+async function openOutside(): Promise<Server> {
+  const { keyPem, chainPem } = await issueLeaf(
+    hierarchyOfHome(mesh.home.dir),
+    'spiffe://acme.internal/agent/outside',
+  )
+  const server = https.createServer({ key: keyPem, cert: chainPem }, (_request, response) =>
+    response.end('from outside'),
+  )
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server
+}
+
+const portOf = (server: Server): number => (server.address() as AddressInfo).port
 
 const curl = (...args: string[]) => mesh.home.run('curl', ['-sS', '--max-time', '20', ...args])
 const door = (): string => `http://127.0.0.1:${planner.ports.egress}`
@@ -54,6 +77,23 @@ describe('curl at the local door', () => {
       'http://tickets.mesh/tickets/2?x=1',
     )
     expect(JSON.parse(stdout)).toMatchObject({ url: '/tickets/2?x=1' })
+  })
+
+  it('reaches an allowed host outside the mesh through a tunnel, and no other', async () => {
+    const proxy = ['-x', `http://any:${planner.credential()}@127.0.0.1:${planner.ports.egress}`]
+    const trusted = ['--cacert', path.join(mesh.home.dir, 'ca', 'root.pem')]
+    const to = `outside.mesh:443:127.0.0.1:${portOf(outside)}`
+    const { stdout } = await curl(...proxy, ...trusted, '--connect-to', to, 'https://outside.mesh/')
+    expect(stdout).toBe('from outside')
+    const refused = await mesh.home.run('curl', ['-sS', ...proxy, 'https://example.org/'])
+    expect([refused.code, refused.stderr]).toEqual([56, expect.stringContaining('403')])
+    const operation = `CONNECT 127.0.0.1:${portOf(outside)}`
+    const row = await until('the tunnel in the ledger', async () =>
+      jsonLines(await mesh.home.ok('audit', 'query', '--json', '--agent', 'planner')).find(
+        (each) => each['operation'] === operation && each['outcome'] === 'completed',
+      ),
+    )
+    expect(row).toMatchObject({ decision: 'permit', callee: null, status: 200 })
   })
 
   it('reaches the callee with the credential in the path', async () => {
