@@ -121,6 +121,10 @@ function openShipment(ledger: Ledger, client: CollectorClient): Shipping {
   /** Ledgers whose position was asked for since the last error. */
   const asked = new Set<string>()
 
+  /** A few that were written meanwhile go with what the next moment brings: a request costs as much as a hundred records. */
+  const mayWait = (ledgerId: string, next: number): boolean =>
+    ledgerId === ledger.ledgerId && ledger.nextSeq(ledgerId) - next < SHIP_MAX_RECORDS
+
   const catchUpOne = async (ledgerId: string, extent: Extent, stop: () => boolean): Promise<void> => {
     const known = asked.has(ledgerId) ? acknowledged.get(ledgerId) : undefined
     let next = known ?? (await client.nextSeq(ledgerId))
@@ -138,9 +142,7 @@ function openShipment(ledger: Ledger, client: CollectorClient): Shipping {
       if (records.length === 0) return
       next = await client.ship(ledgerId, next, records)
       acknowledged.set(ledgerId, next)
-      // a few that were written meanwhile go with what the next moment brings: a request costs as much as a hundred records
-      const isBeingWritten = extent === 'nearly all' && ledgerId === ledger.ledgerId
-      if (isBeingWritten && ledger.nextSeq(ledgerId) - next < SHIP_MAX_RECORDS) return
+      if (extent === 'nearly all' && mayWait(ledgerId, next)) return
     }
   }
 

@@ -86,6 +86,13 @@ export function openReplayGuard(limits: ReplayLimits): ReplayGuard {
     return fresh
   }
 
+  /** @throws MeshError CALL_ID_INVALID: what ages is looked at before it does */
+  const makeRoomFor = (memory: Memory, callId: string): void => {
+    if (memory.recent.has(callId)) throw usedBefore(callId)
+    if (memory.recent.size >= limits.idsPerCaller) age(memory)
+    if (held >= limits.ids) makeRoom()
+  }
+
   return {
     use(caller, callId, now) {
       const memory = memoryOf(caller)
@@ -93,11 +100,7 @@ export function openReplayGuard(limits: ReplayLimits): ReplayGuard {
       if (at > now + MAX_AHEAD_MS)
         throw new MeshError('CALL_ID_INVALID', `call id ${callId} is from the future`)
       if (at <= memory.floor || memory.older.has(callId)) throw usedBefore(callId)
-      if (memory.recent.size >= limits.idsPerCaller || held >= limits.ids) {
-        if (memory.recent.has(callId)) throw usedBefore(callId)
-        if (memory.recent.size >= limits.idsPerCaller) age(memory)
-        if (held >= limits.ids) makeRoom()
-      }
+      if (memory.recent.size >= limits.idsPerCaller || held >= limits.ids) makeRoomFor(memory, callId)
       // one look-up, not two: it was there when nothing was added
       const { size } = memory.recent
       memory.recent.add(callId)
