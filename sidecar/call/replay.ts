@@ -75,13 +75,7 @@ export function openReplayGuard(limits: ReplayLimits): ReplayGuard {
       held -= oldest[1].recent.size + oldest[1].older.size
       forgottenTo = Math.max(forgottenTo, oldest[1].recentTo, oldest[1].olderTo, oldest[1].floor)
     }
-    const fresh = {
-      recent: new Set<string>(),
-      older: new Set<string>(),
-      recentTo: 0,
-      olderTo: 0,
-      floor: forgottenTo,
-    }
+    const fresh = emptyMemory(forgottenTo)
     callers.set(caller, fresh)
     return fresh
   }
@@ -110,6 +104,14 @@ export function openReplayGuard(limits: ReplayLimits): ReplayGuard {
     },
   }
 }
+
+const emptyMemory = (floor: number): Memory => ({
+  recent: new Set<string>(),
+  older: new Set<string>(),
+  recentTo: 0,
+  olderTo: 0,
+  floor,
+})
 
 const usedBefore = (callId: string): MeshError =>
   new MeshError('CALL_ID_INVALID', `call id ${callId} was used before`)
