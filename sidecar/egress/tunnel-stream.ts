@@ -2,7 +2,7 @@
 // half-close (RFC 9110 §9.3.6). Decides nothing.
 
 import type { Sweep, Swept } from '../../host/sweep.js'
-import type { Far } from '../call/exchange.js'
+import type { Far } from '../call/exchange-contract.js'
 import type { RequestHead } from '../http/message.js'
 import type { Follows, HttpStream, ResponseSink } from '../http/stream.js'
 import { H2, StreamError } from '../http/stream-error.js'
