@@ -39,7 +39,7 @@ export function answerProblem(stream: HttpStream, error: MeshError, answer: Prob
 }
 
 /** How long a refused peer may take to read why. */
-const LINGER_MS = 1000
+export const LINGER_MS = 1000
 
 /** The last answer on a connection that no codec serves; the connection is gone within a second. */
 export function answerOnSocket(

@@ -6,11 +6,14 @@ import { clientChain } from '../../host/tls.js'
 import { asMeshError, type MeshError } from '../../mesh/errors.js'
 import { PeerRefused, verifyPeer } from '../../mesh/verify-peer.js'
 import { checkStanding } from '../call/authorize.js'
-import { formatXfcc, type ProvenCaller } from '../call/headers.js'
-import { answerOnSocket } from '../call/problem-answer.js'
+import { formatXfcc, isIdentityField, type ProvenCaller } from '../call/headers.js'
+import { answerOnSocket, answerProblem, LINGER_MS } from '../call/problem-answer.js'
 import { formatReply, TROTH_CALL } from '../call/troth-call.js'
 import type { Connection } from '../connections.js'
+import type { RawFields } from '../http/message.js'
+import type { StreamSink } from '../http/stream.js'
 import type { Parts } from '../parts.js'
+import { ServedConnection, type Service } from '../transport/serve.js'
 import type { Guest, Guests } from './guests.js'
 
 export interface Admitted {
@@ -23,7 +26,7 @@ export interface Admitted {
 const NOBODY = { id: null, instance: null, serial: null }
 
 /**
- * Registers, then judges; a refused peer is told why, in plain HTTP/1.1, and is gone within a second.
+ * Registers, then judges; a refused peer is told why, and is gone within a second.
  * @returns undefined when it was refused
  */
 export function admit(parts: Parts, socket: TLSSocket, guests: Guests): Admitted | undefined {
@@ -62,8 +65,37 @@ function turnAway(parts: Parts, socket: TLSSocket, refusal: MeshError): void {
     peer: refusal instanceof PeerRefused ? refusal.peer : NOBODY,
     remoteAddress: socket.remoteAddress ?? null,
   })
-  answerOnSocket(socket, refusal, {
-    clock: parts.clock,
-    fields: [TROTH_CALL, formatReply({ id: null, denied: refusal.code })],
-  })
+  const fields = [TROTH_CALL, formatReply({ id: null, denied: refusal.code })]
+  // A client of HTTP/2 would see a broken frame in plain text. Strangers are not worth a codec; and what is refused for our own sake is told
+  // in text, which a sidecar reads before it sends anything, and goes elsewhere.
+  const isKnown = refusal instanceof PeerRefused && refusal.peer.id !== null
+  const speaksHttp2 = socket.alpnProtocol === 'h2' && isKnown
+  if (speaksHttp2) answerInHttp2(parts, socket, { refusal, fields })
+  else answerOnSocket(socket, refusal, { clock: parts.clock, fields })
+}
+
+/** Every request of the second that is left is answered alike; its body is never taken. */
+function answerInHttp2(
+  { clock, turn, sweep, doors }: Parts,
+  socket: TLSSocket,
+  { refusal, fields }: { refusal: MeshError; fields: RawFields },
+): void {
+  const service: Service = {
+    onRequest(stream, { method }) {
+      answerProblem(stream, refusal, { fields, method })
+      return DEAF
+    },
+    onRefused: () => undefined,
+  }
+  const serving = { turn, sweep, headMs: doors.headMs, reads: null, protects: isIdentityField }
+  new ServedConnection(socket, 'h2', service, serving)
+  clock.after(LINGER_MS, () => socket.destroy())
+}
+
+const DEAF: StreamSink = {
+  onData: () => undefined,
+  onTrailers: () => undefined,
+  onEnd: () => undefined,
+  onReset: () => undefined,
+  onDrain: () => undefined,
 }
