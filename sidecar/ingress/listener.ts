@@ -49,7 +49,6 @@ export async function openIngress({ inside, host, port }: IngressOptions): Promi
   const door = openDoor(server, doors.maxConnections)
   const guests = new Guests(doors.maxConnectionsOfPeer)
   const holdWitness = openWitnessStand()
-  const isFollowing = followIdentity(parts, server, door)
   const serving = { turn, sweep, headMs: doors.headMs, reads: null, protects: isIdentityField }
   server.on('secureConnection', (socket: TLSSocket) => {
     const admitted = admit(parts, socket, guests)
@@ -59,16 +58,14 @@ export async function openIngress({ inside, host, port }: IngressOptions): Promi
       return
     }
     const protocol = socket.alpnProtocol === 'h2' ? 'h2' : 'http/1.1'
-    const connection = new ServedConnection(socket, protocol, new PeerService(inside, admitted), serving)
-    door.hold(connection)
-    // its handshake had begun before our rotation
-    if (isFollowing() && !showsCurrent(parts, socket)) connection.drain()
+    door.hold(new ServedConnection(socket, protocol, new PeerService(inside, admitted), serving))
   })
   server.on('tlsClientError', (cause, socket) => {
     countRefusal(parts, new MeshError('PEER_HANDSHAKE_FAILED', 'TLS failed', { cause }), NOBODY, socket)
     socket.destroy()
     log.debug('ingress.handshake-failed', { error: cause.message })
   })
+  followIdentity(parts, server, door)
   const listening = await listen(server, { host, port, flag: '--ingress-port' })
   // accepting can fail while it runs (too many open files); the door stays
   server.on('error', (error) => log.error('ingress.door', errorFields(error)))
@@ -124,13 +121,9 @@ function identityOf(parts: Parts): TlsOptions {
 /**
  * New handshakes show the new certificate and know the new roots. Of the connections that stand, those that carry calls go on, but new
  * calls are asked to come over new ones.
- * @returns whether handshakes may end that began before the last rotation
  */
-function followIdentity(parts: Parts, server: tls.Server, door: Pick<Door, 'drain'>): () => boolean {
-  const { sweep, limits } = parts
-  let until = Number.NEGATIVE_INFINITY
+function followIdentity(parts: Parts, server: tls.Server, door: Pick<Door, 'drain'>): void {
   parts.credentials.onRotate(() => {
-    until = sweep.now() + limits.connectTimeoutMs
     server.setSecureContext(identityOf(parts))
     door.drain()
   })
@@ -138,12 +131,4 @@ function followIdentity(parts: Parts, server: tls.Server, door: Pick<Door, 'drai
     if (world.bundles !== previous.bundles) server.setSecureContext(identityOf(parts))
     return 0
   })
-  return () => sweep.now() <= until
-}
-
-/** What we showed on the connection is what we show now. */
-function showsCurrent({ credentials }: Parts, socket: TLSSocket): boolean {
-  const shown = socket.getCertificate()
-  const fingerprint = shown !== null && 'fingerprint256' in shown ? shown.fingerprint256 : ''
-  return fingerprint.replaceAll(':', '').toLowerCase() === credentials.current().svid.fingerprint
 }

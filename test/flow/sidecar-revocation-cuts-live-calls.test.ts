@@ -112,11 +112,12 @@ describe('rotating a certificate', () => {
     const { tickets, planner, events } = await startStream(mesh, app)
     await request(`${planner.urlOf('tickets')}/tickets/1`)
     const [caller, callee] = [planner.credentials.current().svid, tickets.credentials.current().svid]
-    planner.credentials.rotate(
-      await issueLeaf(mesh.hierarchy, planner.id, { instanceId: caller.instanceId ?? '' }),
-    )
+    // the caller dials as soon as it has renewed: by then the callee has
     tickets.credentials.rotate(
       await issueLeaf(mesh.hierarchy, tickets.id, { instanceId: callee.instanceId ?? '' }),
+    )
+    planner.credentials.rotate(
+      await issueLeaf(mesh.hierarchy, planner.id, { instanceId: caller.instanceId ?? '' }),
     )
     const answer = await request(`${planner.urlOf('tickets')}/tickets/2`)
     expect(answer.status).toBe(200)
