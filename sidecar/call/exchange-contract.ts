@@ -39,6 +39,8 @@ export interface ExchangeOwner {
   cutReason(): MeshErrorCode | undefined
   /** The far side is gone, as an error of this side. */
   lost(cause: StreamError): MeshError
+  /** The near side waits to hear from the far side whether its body is wanted. */
+  readonly awaitsContinue: boolean
   /** What the near side leaves unread, of this call and its like. */
   readonly unread: Unread
   /** What may go on of fields that come beside a head: in interim answers, and in trailers both ways. */

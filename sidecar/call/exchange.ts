@@ -180,8 +180,8 @@ export class Exchange implements StreamSink, HearsFar, Swept {
   // The far side: the answer. FarSink hands it on.
 
   farInterim(head: ResponseHead): void {
-    // 100 was the near door's own to say
-    if (head.status === 100 || ++this.#interims > MAX_INTERIMS) return
+    if (head.status === 100 && !this.#owner.awaitsContinue) return
+    if (++this.#interims > MAX_INTERIMS) return
     this.near.interim({ status: head.status, fields: this.#owner.passing(head.fields) })
   }
 

@@ -53,6 +53,7 @@ export function readDestination(
 
 export class CallOut implements ExchangeOwner {
   readonly exchange: Exchange
+  awaitsContinue = false
   readonly #parts: Parts
   readonly #peers: Peers
   readonly #near: HttpStream
@@ -60,7 +61,6 @@ export class CallOut implements ExchangeOwner {
   #callee: SpiffeId | undefined
   #head: RequestHead | undefined
   #entry: DecidedNow | undefined
-  #expectsContinue = false
   #peer: PeerConnection | null = null
   /** The peer counts this call. */
   #isEntered = false
@@ -91,14 +91,17 @@ export class CallOut implements ExchangeOwner {
     const trace = traceOf(head.fields)
     this.#account = new Account(parts.books, callId, 'egress')
     this.#callee = calleeId(world, callee)
-    this.#expectsContinue = firstOf(head.fields, 'expect') !== undefined
+    const fields = fieldsToMesh(parts.rules, head.fields, trace, { id: callId, sentAt: now })
+    // whether the body is wanted is said where the call is permitted (RFC 9110 §10.1.1)
+    this.awaitsContinue = firstOf(head.fields, 'expect') !== undefined
+    if (this.awaitsContinue) fields.push('expect', '100-continue')
     this.#head = {
       method: head.method,
       scheme: 'https',
       authority: `${callee}.mesh`,
       path: recognised.target,
       protocol: head.protocol,
-      fields: fieldsToMesh(parts.rules, head.fields, trace, { id: callId, sentAt: now }),
+      fields,
     }
     this.#entry = {
       caller: partyOf(parts.credentials.current().svid),
@@ -166,8 +169,6 @@ export class CallOut implements ExchangeOwner {
     try {
       this.#isEntered = true
       exchange.forward(peer, head)
-      if (this.#expectsContinue && !this.exchange.isOver) this.#near.interim({ status: 100, fields: [] })
-      this.#expectsContinue = false
     } catch (error) {
       this.#isEntered = false
       this.#retryOr(this.#notSent(error))

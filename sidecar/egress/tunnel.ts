@@ -64,6 +64,7 @@ export function refuseMeshHost(authority: string): void {
 
 export class TunnelOut implements ExchangeOwner {
   readonly exchange: Exchange
+  readonly awaitsContinue = false
   readonly #parts: Parts
   readonly #tunnels: Tunnels
   readonly #near: HttpStream

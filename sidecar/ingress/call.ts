@@ -46,6 +46,8 @@ const instanceOf = ({ id, instanceId, issuer, serial }: Svid): string =>
 
 export class CallIn implements ExchangeOwner {
   readonly exchange: Exchange
+  /** Said here, when the call is permitted. */
+  readonly awaitsContinue = false
   readonly #inside: Inside
   readonly #admitted: Admitted
   readonly #near: HttpStream
