@@ -544,6 +544,13 @@ export const ERRORS = {
     when: 'the sidecar runs without an app and serves no calls',
     hint: 'start it with --app HOST:PORT',
   },
+  APP_WEBSOCKET_UNSUPPORTED: {
+    status: 501,
+    exit: 1,
+    retryable: false,
+    when: 'a WebSocket is for an app of HTTP/2 that knows no extended CONNECT (RFC 8441)',
+    hint: 'have the app enable it, or serve HTTP/1.1 and name it as --app HOST:PORT',
+  },
   APP_RESPONSE_INVALID: {
     status: 502,
     exit: 1,

@@ -193,6 +193,11 @@ export class ClientConnection extends Http2Connection {
     return this.core.capacity
   }
 
+  /** The peer has said that CONNECT may name a protocol (RFC 8441 §3). */
+  get knowsExtendedConnect(): boolean {
+    return this.core.peer.enableConnectProtocol
+  }
+
   /**
    * Sends a request.
    *
@@ -202,7 +207,7 @@ export class ClientConnection extends Http2Connection {
   request(head: RequestHead, follows: Follows, sink: ResponseSink): Http2Stream {
     const { core } = this
     if (core.capacity === 0) throw cannotOpen('no more streams may be opened on this connection')
-    if (head.protocol !== null && !core.peer.enableConnectProtocol)
+    if (head.protocol !== null && !this.knowsExtendedConnect)
       throw cannotOpen('the peer knows no extended CONNECT')
     const id = core.streams.nextOwn
     // An id that was not used for want of a sendable head is used for the next one.

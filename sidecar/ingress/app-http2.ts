@@ -18,16 +18,26 @@ export class Http2AppConnection implements AppConnection, Swept {
   readonly #pool: Pool
   #isRetired = false
   isUsed = false
+  /** The app has said what it allows, or is late with it. */
+  readonly greeted: Promise<void>
+  #greet: () => void = () => undefined
+  readonly #connectBy: number
   #usedAt: number
 
   constructor(pool: Pool, gone: (connection: Http2AppConnection) => void) {
     this.#pool = pool
+    this.greeted = new Promise((resolve) => {
+      this.#greet = resolve
+    })
     const wire = new SocketWire(pool.connect, pool.turn, pool.sweep, pool.reads)
     this.#socket = wire.socket
     this.#client = new ClientConnection(
       { wire, limits: DEFAULT_LIMITS, now: () => pool.sweep.now() },
       {
-        onSettings: () => pool.ready(),
+        onSettings: () => {
+          this.#greet()
+          pool.ready()
+        },
         onRefused: () => undefined,
         onGoaway: () => {
           this.#isRetired = true
@@ -38,9 +48,11 @@ export class Http2AppConnection implements AppConnection, Swept {
     )
     wire.attach(this.#client)
     this.#usedAt = pool.sweep.now()
-    pool.sweep.watch(this, this.#usedAt + pool.connectTimeoutMs)
+    this.#connectBy = this.#usedAt + pool.connectTimeoutMs
+    pool.sweep.watch(this, this.#connectBy)
     this.#socket.once('close', () => {
       pool.sweep.forget(this)
+      this.#greet()
       gone(this)
     })
   }
@@ -48,6 +60,10 @@ export class Http2AppConnection implements AppConnection, Swept {
   /** It takes one more call. */
   get isFree(): boolean {
     return !this.#isRetired && !this.#socket.destroyed && this.#client.capacity > 0
+  }
+
+  get isTunnelFree(): boolean {
+    return this.isFree && this.#client.knowsExtendedConnect
   }
 
   /** @throws StreamError */
@@ -73,7 +89,8 @@ export class Http2AppConnection implements AppConnection, Swept {
   }
 
   look(now: number): number {
-    if (this.#socket.connecting && now >= this.#usedAt + this.#pool.connectTimeoutMs) this.destroy()
+    if (now >= this.#connectBy) this.#greet()
+    if (this.#socket.connecting && now >= this.#connectBy) this.destroy()
     else if (this.#client.openStreams === 0 && now >= this.#usedAt + IDLE_MS) this.retire()
     return this.#socket.destroyed ? Number.POSITIVE_INFINITY : now + this.#pool.connectTimeoutMs
   }

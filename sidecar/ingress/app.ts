@@ -77,7 +77,8 @@ class AppPools implements App {
 
   take(head: RequestHead, use: 'any' | 'new'): AppConnection | Promise<AppConnection> {
     const isHttp2 = this.#options.place.http === 'h2c' || isGrpc(head)
-    return (isHttp2 ? this.#http2 : this.#http1).take(use)
+    if (!isHttp2) return this.#http1.take(use)
+    return head.protocol === null ? this.#http2.take(use) : this.#http2.takeForTunnel(use)
   }
 
   close(): void {
@@ -94,13 +95,13 @@ const hostOf = ({ host, port }: { host: string; port: number }): string =>
   `${host.includes(':') ? `[${host}]` : host}:${port}`
 
 /** Connections of one version, and who waits for one. */
-abstract class AppPool implements Pool {
+abstract class AppPool<Kept extends AppConnection> implements Pool {
   readonly turn: Turn
   readonly sweep: Sweep
   readonly connectTimeoutMs: number
   readonly reads = Buffer.allocUnsafeSlow(READ_BYTES)
   readonly #place: AppPlace
-  readonly #waiting = new Set<Waiting>()
+  readonly #waiting = new Set<Waiting<Kept>>()
 
   constructor({ place, turn, sweep, connectTimeoutMs }: AppOptions) {
     this.#place = place
@@ -110,14 +111,14 @@ abstract class AppPool implements Pool {
   }
 
   /** A connection that is free or new; undefined when there may be no more. */
-  protected abstract find(use: 'any' | 'new'): AppConnection | undefined
+  protected abstract find(use: 'any' | 'new'): Kept | undefined
   abstract close(): void
 
-  take(use: 'any' | 'new'): AppConnection | Promise<AppConnection> {
+  take(use: 'any' | 'new'): Kept | Promise<Kept> {
     const found = this.#waiting.size === 0 ? this.find(use) : undefined
     if (found !== undefined) return found
     return new Promise((resolve, reject) => {
-      const waiting = new Waiting(this.sweep.now() + this.connectTimeoutMs, resolve, (error) => {
+      const waiting = new Waiting<Kept>(this.sweep.now() + this.connectTimeoutMs, resolve, (error) => {
         this.#waiting.delete(waiting)
         reject(error)
       })
@@ -145,12 +146,12 @@ abstract class AppPool implements Pool {
   }
 }
 
-class Waiting implements Swept {
+class Waiting<Kept extends AppConnection> implements Swept {
   readonly until: number
-  readonly resolve: (connection: AppConnection) => void
+  readonly resolve: (connection: Kept) => void
   readonly #reject: (error: MeshError) => void
 
-  constructor(until: number, resolve: (found: AppConnection) => void, reject: (error: MeshError) => void) {
+  constructor(until: number, resolve: (found: Kept) => void, reject: (error: MeshError) => void) {
     this.until = until
     this.resolve = resolve
     this.#reject = reject
@@ -163,12 +164,12 @@ class Waiting implements Swept {
   }
 }
 
-class Http1Pool extends AppPool {
+class Http1Pool extends AppPool<Http1AppConnection> {
   readonly #all = new Set<Http1AppConnection>()
   /** The one used last is used next: the others come to their idle end. */
   readonly #idle: Http1AppConnection[] = []
 
-  protected find(use: 'any' | 'new'): AppConnection | undefined {
+  protected find(use: 'any' | 'new'): Http1AppConnection | undefined {
     if (use === 'new') for (const connection of this.#idle.splice(0)) connection.destroy()
     for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop())
       if (kept.isReusable) return kept
@@ -194,10 +195,10 @@ class Http1Pool extends AppPool {
   }
 }
 
-class Http2Pool extends AppPool {
+class Http2Pool extends AppPool<Http2AppConnection> {
   readonly #all = new Set<Http2AppConnection>()
 
-  protected find(use: 'any' | 'new'): AppConnection | undefined {
+  protected find(use: 'any' | 'new'): Http2AppConnection | undefined {
     if (use === 'new') for (const connection of this.#all) connection.retire()
     for (const connection of this.#all) if (connection.isFree) return connection
     if (this.#all.size >= MAX_HTTP2_CONNECTIONS) return undefined
@@ -207,6 +208,20 @@ class Http2Pool extends AppPool {
     })
     this.#all.add(connection)
     return connection
+  }
+
+  /**
+   * Extended CONNECT is for those who have said that they know it (RFC 8441 §3): unlike other calls it waits for the app's first words.
+   * @throws MeshError APP_UNREACHABLE | APP_WEBSOCKET_UNSUPPORTED
+   */
+  async takeForTunnel(use: 'any' | 'new'): Promise<AppConnection> {
+    const connection = await this.take(use)
+    await connection.greeted
+    if (connection.isTunnelFree) return connection
+    connection.giveBack()
+    throw connection.isFree
+      ? new MeshError('APP_WEBSOCKET_UNSUPPORTED', 'the app knows no extended CONNECT')
+      : new MeshError('APP_UNREACHABLE', 'the connection to the app was lost')
   }
 
   close(): void {
