@@ -71,6 +71,7 @@ export interface AdminClient {
   revoke(request: Revoke): Promise<Revoked>
   pushPolicy(yaml: string): Promise<PolicyShown>
   policy(): Promise<PolicyShown>
+  /** All pages of it. */
   recovery(): Promise<RecoveryShown>
   confirmRecovery(disbelieve: AgentName[]): Promise<RecoveryShown>
   can(question: Can): Promise<CanAnswer>
@@ -202,7 +203,7 @@ function clientOf(home: string, wire: Wire): AdminClient {
       }),
     pushPolicy: (yaml) => send('PUT', '/v1/policy', READ_POLICY_SHOWN, { body: { yaml } }),
     policy: () => send('GET', '/v1/policy', READ_POLICY_SHOWN),
-    recovery: () => send('GET', '/v1/recovery', READ_RECOVERY),
+    recovery: () => readRecovery((query) => send('GET', `/v1/recovery${query}`, READ_RECOVERY)),
     confirmRecovery: (disbelieve) =>
       send('POST', '/v1/recovery/confirm', READ_RECOVERY, { body: { disbelieve } }),
     can: (question) => send('POST', '/v1/can', READ_CAN_ANSWER, { body: question }),
@@ -229,4 +230,21 @@ export async function adminClientIfUp(home: string): Promise<AdminClient | null>
     if (isMeshError(error, 'CA_ADMIN_UNREACHABLE')) return null
     throw error
   }
+}
+
+/** The whole of what a restored CA waits for, page by page. */
+async function readRecovery(read: (query: string) => Promise<RecoveryShown>): Promise<RecoveryShown> {
+  const first = await read('')
+  if (first.recovery === null) return first
+  const missing = [...first.recovery.missing]
+  const claims = [...first.recovery.claims]
+  let page = first.recovery
+  while (page.next !== null) {
+    const { recovery } = await read(`?after=${encodeURIComponent(page.next)}`)
+    if (recovery === null) break
+    page = recovery
+    for (const each of page.missing) missing.push(each)
+    for (const each of page.claims) claims.push(each)
+  }
+  return { recovery: { ...page, missing, claims } }
 }

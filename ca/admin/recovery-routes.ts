@@ -2,14 +2,15 @@
 
 import { namedId } from '../../mesh/spiffe-id.js'
 import { READ_RECOVERY_CONFIRM, type RecoveryShown } from '../../mesh/wire/recovery.js'
-import { missingOf } from '../recovery/recovery.js'
+import { pageOf } from '../recovery/pages.js'
 import type { AdminOptions, AdminRoute } from './route.js'
 
 export function recoveryRoutes({ recovery, world }: AdminOptions): AdminRoute[] {
-  const shown = (): RecoveryShown => {
+  const shown = (after: string): RecoveryShown => {
     const state = recovery.state()
     if (state === undefined) return { recovery: null }
-    const { takenAt, restoredAt, endedAt, endedBy, awaited, claims } = state
+    const { takenAt, restoredAt, endedAt, endedBy, awaited } = state
+    const { missing, claims, next } = pageOf(state, after)
     return {
       recovery: {
         takenAt,
@@ -17,13 +18,19 @@ export function recoveryRoutes({ recovery, world }: AdminOptions): AdminRoute[] 
         endedAt,
         endedBy,
         awaited: awaited.length,
-        missing: missingOf(state).map(({ id, instanceId }) => ({ id, instanceId })),
-        claims: claims.map(({ by, ...claim }) => ({ ...claim, by: [...by] })),
+        missing: [...missing],
+        claims: claims.map(({ id, serial, by, inForce }) => ({ id, serial, by: [...by], inForce })),
+        next,
       },
     }
   }
   return [
-    { method: 'GET', path: '/v1/recovery', to: 'operators', answer: () => ({ json: shown() }) },
+    {
+      method: 'GET',
+      path: '/v1/recovery',
+      to: 'operators',
+      answer: ({ query }) => ({ json: shown(query.get('after') ?? '') }),
+    },
     {
       method: 'POST',
       path: '/v1/recovery/confirm',
@@ -35,7 +42,7 @@ export function recoveryRoutes({ recovery, world }: AdminOptions): AdminRoute[] 
           actor,
           disbelieve.map((name) => namedId(world.trustDomain, 'agent', name)),
         )
-        return { json: shown() }
+        return { json: shown('') }
       },
     },
   ]

@@ -155,6 +155,8 @@ export interface Returned {
 
 /** What members say was withdrawn in the lost time. */
 export interface Claim {
+  /** Tells claims apart: the identity, or issuer and serial. */
+  readonly object: string
   readonly id: SpiffeId
   /** Null: the identity itself. */
   readonly serial: string | null
@@ -175,6 +177,7 @@ export interface RecoveryState {
     readonly returnedAt: number | null
     readonly isRevoked: boolean
   })[]
+  /** In the order of what they are about. */
   readonly claims: readonly Claim[]
 }
 

@@ -252,10 +252,12 @@ function readClaims(db: Sqlite): Claim[] {
     claimed_by: SpiffeId
     in_force_at: number | null
   }[]
-  const claims = new Map<string, Claim>()
+  const claims = new Map<string, Claim & { readonly by: SpiffeId[] }>()
   for (const { object, id, serial, claimed_by, in_force_at } of rows) {
-    const by = [...(claims.get(object)?.by ?? []), claimed_by]
-    claims.set(object, { id, serial, by, inForce: in_force_at !== null })
+    const claim = claims.get(object)
+    if (claim === undefined)
+      claims.set(object, { object, id, serial, by: [claimed_by], inForce: in_force_at !== null })
+    else claim.by.push(claimed_by)
   }
   return [...claims.values()]
 }

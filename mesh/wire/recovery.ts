@@ -8,7 +8,10 @@ const id = word(parseSpiffeId)
 /** What members say was withdrawn in the lost time; `serial` null: the identity itself. */
 const claim = record({ id, serial: nullable(text(40)), by: listOf(id, 100_000), inForce: flag })
 
-/** GET /v1/recovery, and the answer of POST /v1/recovery/confirm; null: this CA never was restored. Instants in ms since epoch. */
+/**
+ * GET /v1/recovery[?after=NEXT], a page; the answer of POST /v1/recovery/confirm, the first page. Null: this CA never was restored.
+ * Instants in ms since epoch.
+ */
 export const READ_RECOVERY = record({
   recovery: nullable(
     record({
@@ -19,9 +22,11 @@ export const READ_RECOVERY = record({
       endedBy: nullable(text(2100)),
       /** Instances that had a living leaf when the backup was taken. */
       awaited: integer(0),
-      /** Those of them that have not told yet. */
-      missing: listOf(record({ id, instanceId: text(36) }), 100_000),
-      claims: listOf(claim, 100_000),
+      /** Those of them that have not told yet: of this page. */
+      missing: listOf(record({ id, instanceId: text(36) }), 5000),
+      claims: listOf(claim, 5000),
+      /** What the next page comes after; null: this is the last. */
+      next: nullable(text(2200)),
     }),
   ),
 })

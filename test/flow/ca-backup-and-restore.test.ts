@@ -2,11 +2,14 @@
 // until then nothing is issued.
 
 import { randomUUID } from 'node:crypto'
+import path from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { localAdminClient } from '../../cli/admin-client.js'
 import { makeKeyAndCsr } from '../../member/identity/csr.js'
 import { READ_ENROLMENT } from '../../mesh/wire/enrolment.js'
 import type { RevokedSerial } from '../../mesh/wire/feed.js'
 import { READ_RECOVERY } from '../../mesh/wire/recovery.js'
+import { rawSqlite } from '../support/raw-sqlite.js'
 import { drill, issuerOf, recoveryOf, tell, until } from '../support/restored-ca.js'
 import { answerOf, codeOf, memberOf, type TestCa, type TestMember } from '../support/running-ca.js'
 
@@ -101,6 +104,27 @@ describe('a restored CA', () => {
     expect(answerOf(confirmed, READ_RECOVERY).recovery?.claims).toEqual([])
     expect(await renew(ca, members[0]!)).toHaveProperty('serial')
     expect(codeOf(await ca.admin('POST', '/v1/recovery/confirm', {}))).toBe('CA_NOT_RESTORED')
+  })
+
+  it('shows more claims than one answer holds', async () => {
+    const count = 100_001
+    await using ca = await drill({
+      before: async (first) => {
+        await first.enrol('planner')
+      },
+    })
+    const db = rawSqlite(path.join(ca.home, 'ca', 'ca.db'))
+    db.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+       INSERT INTO claims (object, claimed_by, id, issuer, serial, expires_at, claimed_at)
+       SELECT printf('issuer:%08x', i), printf('spiffe://acme.internal/agent/t-%d', i / 5000),
+         'spiffe://acme.internal/agent/planner', 'issuer', printf('%08x', i), 0, 0 FROM n`,
+    ).run()
+    db.close()
+    await ca.restart()
+    const { recovery } = await localAdminClient(ca.home).recovery()
+    expect(recovery?.missing).toHaveLength(1)
+    expect(new Set(recovery?.claims.map(({ serial }) => serial)).size).toBe(count)
   })
 
   it('takes the word of a few when the operator confirms', async () => {

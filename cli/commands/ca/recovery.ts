@@ -44,7 +44,8 @@ async function recovery(session: Session, options: Options): Promise<void> {
   const held = before.recovery?.claims.filter(({ inForce }) => !inForce).length ?? 0
   const question = `Issue again without ${missing} instances, and revoke the ${held} that only some name?`
   await confirm(session, question, options.yes === true)
-  show(session, await admin.confirmRecovery([...options.disbelieve]))
+  await admin.confirmRecovery([...options.disbelieve])
+  show(session, await admin.recovery())
 }
 
 function show(session: Session, { recovery: state }: RecoveryShown): void {
