@@ -84,3 +84,31 @@ for (const kind of ['issuing', 'root'] as const) {
     expect((await request(`${urlOf(planner, 'tickets')}/tickets/1`)).status).toBe(200)
   }, 60_000)
 }
+
+it('no call fails when the root is replaced a second time at once, while the first cross certificate still lives', async () => {
+  await using app = await startApp((_request, response) => response.end('ticket'))
+  await using ca = await startCa()
+  await using sidecars = openSidecars(ca)
+  for (const name of ['tickets', 'planner']) await ca.admin('POST', '/v1/agents', { name })
+  await ca.admin('PUT', '/v1/policy', { yaml: POLICY })
+  await sidecars.start('tickets', { app: app.place })
+  const planner = await sidecars.start('planner')
+  await until('the first call', async () =>
+    (await request(`${urlOf(planner, 'tickets')}/tickets/1`)).status === 200 ? true : undefined,
+  )
+
+  const calls = keepCalling(planner, 'tickets')
+  for (const _round of ['first', 'second']) {
+    await rotate(ca, { kind: 'root', compromised: false })
+    await rotated(ca)
+  }
+  const statuses = await calls.stop()
+
+  expect(statuses.filter((status) => status !== 200)).toEqual([])
+  expect(statuses.length).toBeGreaterThan(50)
+  const root = new X509Certificate(readFileSync(path.join(ca.home, 'ca', 'root.pem')))
+  for (const name of ['tickets', 'planner']) {
+    expect(issuingOf(ca, name).checkIssued(root)).toBe(true)
+    expect(splitPem(stateOf(ca, name, 'svid.pem')).length).toBeLessThanOrEqual(4)
+  }
+}, 60_000)
