@@ -19,7 +19,7 @@ export interface MemberLeaf {
   readonly now: number
 }
 
-/** @throws MeshError CA_EXPIRED | ISSUE_CHECK_FAILED */
+/** @throws MeshError CA_EXPIRED | CLOCK_SKEW | ISSUE_CHECK_FAILED */
 export async function issueMemberLeaf(ca: IssuingCa, wanted: MemberLeaf): Promise<NewCertificate> {
   const { id, instanceId, csr, origin, now } = wanted
   const leaf = await signChecked(memberProfile(wanted, ca.signer), csr.spkiDer, ca.signer)

@@ -44,7 +44,7 @@ export function rootProfile(query: AuthorityProfileQuery): Profile {
   return { ...authority(query, 'root'), usage: 'root', ...lasting(query.now, ROOT_LIFE_MS, null) }
 }
 
-/** @throws MeshError CA_EXPIRED */
+/** @throws MeshError CA_EXPIRED | CLOCK_SKEW */
 export function issuingProfile(query: AuthorityProfileQuery, root: Validity): Profile {
   return { ...authority(query, 'issuing CA'), usage: 'issuing', ...lasting(query.now, ISSUING_LIFE_MS, root) }
 }
@@ -60,7 +60,7 @@ export interface MemberProfileQuery {
  * The leaf of an agent, operator or collector. An agent is `<name>.mesh`; the other kinds are `<name>.<kind>.mesh`, because a client
  * that checks only DNS names must not take a collector for the agent of the same name. Never `localhost`: a client asking
  * for that would accept any agent.
- * @throws MeshError CA_EXPIRED when the issuer has no life left to give
+ * @throws MeshError CA_EXPIRED when the issuer has no life left to give, CLOCK_SKEW when it is not valid yet
  */
 export function memberProfile({ id, instanceId, ttlMs, now }: MemberProfileQuery, issuer: Validity): Profile {
   const { name } = namedMeaning(id)
@@ -99,7 +99,7 @@ export interface ServerProfileQuery {
   readonly now: number
 }
 
-/** @throws MeshError CA_EXPIRED */
+/** @throws MeshError CA_EXPIRED | CLOCK_SKEW */
 export function serverProfile(
   { trustDomain, hosts, ttlMs, now }: ServerProfileQuery,
   issuer: Validity,
@@ -135,6 +135,10 @@ function authority(
 function lasting(now: number, lifeMs: number, issuer: Validity | null): Validity {
   const second = Math.floor(now / 1000) * 1000
   const notBefore = Math.max(second - BACKDATE_MS, issuer?.notBefore ?? 0)
+  if (issuer !== null && now < issuer.notBefore)
+    throw new MeshError('CLOCK_SKEW', "by the clock of the CA's host its own certificate is not valid yet", {
+      hint: "set the clock of the CA's host (timedatectl), then try again",
+    })
   const end = issuer?.notAfter ?? Number.MAX_SAFE_INTEGER
   const notAfter = Math.min(second + lifeMs, end)
   if (end - second < SHORTEST_MS)

@@ -56,6 +56,13 @@ describe('certificates of the CA', () => {
     )
   })
 
+  it('signs nothing by a clock that was set back to before its issuer', () => {
+    const issuer = { notBefore: SECOND + 1000, notAfter: SECOND + 7_200_000 }
+    expect(() => memberProfile({ id, instanceId, ttlMs: 3_600_000, now }, issuer)).toThrow(
+      expect.objectContaining({ code: 'CLOCK_SKEW' }),
+    )
+  })
+
   it('gives collectors and operators another DNS name than agents, and nobody localhost', () => {
     const issuer = { notBefore: 0, notAfter: SECOND + 7_200_000 }
     const collector = namedId(trustDomain, 'collector', parseAgentName('planner'))
