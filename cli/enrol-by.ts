@@ -35,7 +35,7 @@ export async function findEnrolment(session: Session, enrolling: Enrolling): Pro
   const token =
     enrolling.token === undefined
       ? null
-      : readToken(session, enrolling.token, { enrolled, name: enrolling.name })
+      : readToken(session, enrolling.token, { enrolled, minting: mintingOf(enrolling) })
   if (token !== null) {
     const { kind, name, caAddress } = parseJoinToken(token)
     if (kind !== enrolling.kind || name !== enrolling.name)
@@ -53,7 +53,7 @@ export async function findEnrolment(session: Session, enrolling: Enrolling): Pro
     'NOT_ENROLLED',
     `${kind} ${name} is not enrolled in ${session.home}, and no CA runs there`,
     {
-      hint: `on the CA's host: troth token ${name}${kind === 'agent' ? '' : ` --kind ${kind}`} --line`,
+      hint: `on the CA's host: ${mintingOf(enrolling)} --line`,
     },
   )
 }
@@ -96,11 +96,15 @@ function rememberedCaHost(dir: string): string | null {
 function readToken(
   { cwd }: Session,
   given: string,
-  { enrolled, name }: { enrolled: boolean; name: AgentName },
+  { enrolled, minting }: { enrolled: boolean; minting: string },
 ): string | null {
   if (given === '-') return readFileSync(0, 'utf8').trim()
   if (!given.startsWith('file:')) return given
   const file = path.resolve(cwd, given.slice('file:'.length))
   if (enrolled && !existsSync(file)) return null
-  return readGiven(file, `name the file that holds the token, or mint one: troth token ${name}`).trim()
+  return readGiven(file, `name the file that holds the token, or mint one: ${minting}`).trim()
 }
+
+/** What mints a token for it. */
+const mintingOf = ({ kind, name }: Enrolling): string =>
+  `troth token ${name}${kind === 'agent' ? '' : ` --kind ${kind}`}`
