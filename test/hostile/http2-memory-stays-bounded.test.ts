@@ -21,30 +21,29 @@ import {
   settings,
   windowUpdate,
 } from '../support/http2-raw.js'
+import { heldBytes } from '../support/memory.js'
 
 const OPEN = END_HEADERS
 const MEGABYTE = 1024 * 1024
 
-const used = (): number => {
-  const { heapUsed, arrayBuffers } = process.memoryUsage()
-  return heapUsed + arrayBuffers
-}
+/** How often an attack is weighed. */
+const LOOKS = 20
 
-/** Runs the attack. @returns by how many bytes memory had grown at its worst */
+/** Runs the attack. @returns by how many bytes what is held had grown at its worst */
 function growth(turns: number, act: (turn: number) => void): number {
   for (let turn = 0; turn < 10; turn++) act(turn)
-  const before = used()
+  const before = heldBytes()
   let worst = 0
-  for (let turn = 10; turn < turns; turn++) {
-    act(turn)
-    if (turn % 64 === 0) worst = Math.max(worst, used() - before)
+  for (let look = 1, turn = 10; look <= LOOKS; look++) {
+    for (; turn < (turns * look) / LOOKS; turn++) act(turn)
+    worst = Math.max(worst, heldBytes() - before)
   }
   return worst
 }
 
 function attacked(limits: Parameters<typeof openServer>[1], answer: (stream: Http2Stream) => void) {
   const { lines, events } = takeRequests(false)
-  let heldBytes = 0
+  let heldBodyBytes = 0
   const bench = openServer(
     {
       ...events,
@@ -52,7 +51,7 @@ function attacked(limits: Parameters<typeof openServer>[1], answer: (stream: Htt
         answer(stream)
         return {
           onData: (bytes) => {
-            heldBytes += bytes.length
+            heldBodyBytes += bytes.length
           },
           onTrailers: () => undefined,
           onEnd: () => undefined,
@@ -63,7 +62,7 @@ function attacked(limits: Parameters<typeof openServer>[1], answer: (stream: Htt
     },
     limits,
   ).feed(PREFACE, HELLO)
-  return { bench, lines, held: () => heldBytes }
+  return { bench, lines, held: () => heldBodyBytes }
 }
 
 const nothing = (): void => undefined

@@ -5,6 +5,7 @@ import { issueLeaf } from '../../certs-dev/hierarchy.js'
 import type { Identity } from '../../member/identity/credentials.js'
 import { DOOR_LIMITS } from '../../sidecar/parts.js'
 import { headers, PREFACE, SETTINGS_ACK, settings } from '../support/http2-raw.js'
+import { heldBytes } from '../support/memory.js'
 import { connectPlain, connectTls, request, sendRaw, statusOf } from '../support/raw-http.js'
 import { startApp, type TestApp } from '../support/sse.js'
 import { identityOf, startMesh, type TestMesh, type TestSidecar } from '../support/start-mesh.js'
@@ -75,7 +76,7 @@ it('answers that a caller with a valid certificate never reads are held to a bou
   await using mesh = await startMesh()
   const tickets = await mesh.start('tickets', { app: app.place })
   const planner = await leafOf(mesh, 'planner')
-  const before = process.memoryUsage().arrayBuffers
+  const before = heldBytes()
   const sockets: TLSSocket[] = []
   const streams = 800
   for (let nth = 0; nth < 2; nth++) {
@@ -95,7 +96,7 @@ it('answers that a caller with a valid certificate never reads are held to a bou
   }
   // all that the bound does not allow ends
   await tickets.records.end(2 * streams - Math.ceil(64e6 / PIECE_BYTES) - 100)
-  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(150e6)
+  expect(heldBytes() - before).toBeLessThan(150e6)
   expect(tickets.records.ends[0]).toMatchObject({ outcome: 'failed', reason: 'CALL_UNREAD', status: 200 })
   for (const socket of sockets) socket.destroy()
   await tickets.records.end(2 * streams - 1)

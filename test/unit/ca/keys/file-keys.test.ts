@@ -148,7 +148,7 @@ it.each([
   const keys = await openKeyStore({ dir, secrets: SECRETS, dev: true })
   const before = performance.now()
   await expect(keys.open('issuing')).rejects.toMatchObject({ code: 'STATE_UNREADABLE' })
-  expect(performance.now() - before).toBeLessThan(100)
+  expect(performance.now() - before).toBeLessThan(2000)
   expect(readFileSync(fileOf('issuing'), 'utf8')).toBe(pem)
 })
 
