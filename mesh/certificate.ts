@@ -5,6 +5,7 @@ import 'reflect-metadata'
 import type { X509Certificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { MeshError } from './errors.js'
+import { type Plain, readPlain } from './plain-certificate.js'
 
 export interface Certificate {
   /** The names as encoded: issuer and subject are compared byte by byte. */
@@ -64,18 +65,26 @@ export function readCertificate(certificate: X509Certificate): Certificate {
 }
 
 function read(certificate: X509Certificate): Certificate {
-  const parsed = new x509.X509Certificate(certificate.raw)
-  checkExtensions(parsed.extensions)
+  const says = readPlain(certificate.raw) ?? readFully(certificate.raw)
   const serial = certificate.serialNumber.toLowerCase()
   if (!/^[0-9a-f]{1,40}$/.test(serial) || /^0*$/.test(serial))
     throw new MeshError('PEER_CERT_MALFORMED', 'a serial number is not positive or has more than 20 bytes')
+  return { ...says, serial }
+}
+
+/**
+ * What any certificate says that the library can read. Its own serial number is not read here.
+ * @throws MeshError PEER_CERT_MALFORMED; Error of the library
+ */
+export function readFully(der: Buffer): Plain {
+  const parsed = new x509.X509Certificate(der)
+  checkExtensions(parsed.extensions)
   const constraints = parsed.getExtension(x509.BasicConstraintsExtension)
   return {
     subjectDer: Buffer.from(parsed.subjectName.toArrayBuffer()),
     issuerDer: Buffer.from(parsed.issuerName.toArrayBuffer()),
     notBefore: parsed.notBefore.getTime(),
     notAfter: parsed.notAfter.getTime(),
-    serial,
     isCa: constraints?.ca ?? false,
     isCaCritical: constraints?.critical ?? false,
     pathLength: constraints?.pathLength ?? null,

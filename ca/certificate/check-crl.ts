@@ -3,9 +3,9 @@
 
 import { createHash, verify, type X509Certificate } from 'node:crypto'
 import { readCertificate } from '../../mesh/certificate.js'
+import { type Element, NotDer, readChildren, readElements } from '../../mesh/der.js'
 import { MeshError } from '../../mesh/errors.js'
 import type { CrlLine, CrlTemplate } from './crl.js'
-import { type Element, NotDer, readChildren, readElements } from './der.js'
 import { inSlices } from './slices.js'
 
 const SEQUENCE = 0x30

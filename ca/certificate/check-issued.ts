@@ -5,10 +5,10 @@
 
 import { createPublicKey, hash, type KeyObject, verify, type X509Certificate } from 'node:crypto'
 import { isIPv4 } from 'node:net'
+import { type ReadCertificate, readCertificateDer, readName } from '../../mesh/certificate-der.js'
+import { NotDer, readChildren, readElements, TAG } from '../../mesh/der.js'
 import { MeshError } from '../../mesh/errors.js'
-import { NotDer, readChildren, readElements, TAG } from './der.js'
 import type { Profile, Validity } from './profile.js'
-import { type ReadCertificate, readCertificateDer, readName } from './read-certificate.js'
 
 /** The CA that signed, as its own certificate reads. */
 export interface CheckedIssuer extends Validity {

@@ -1,8 +1,8 @@
 // What a certificate request asks for besides a certificate (RFC 2986 §4.1, attributes). The CA grants nothing that is asked: but some
 // tools always ask, so a request may say again what the leaf will say anyway, and is refused for anything else.
 
+import { type Element, NotDer, readChildren, readElements, readOid, TAG } from '../../mesh/der.js'
 import { MeshError } from '../../mesh/errors.js'
-import { type Element, NotDer, readChildren, readElements, readOid, TAG } from './der.js'
 
 const EXTENSION_REQUEST = '1.2.840.113549.1.9.14'
 const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17'

@@ -2,9 +2,9 @@
 // is good for: every field of the certificate comes from the profile, so a request that asks for anything else is refused.
 
 import { hash, type KeyObject, verify } from 'node:crypto'
+import { type Element, NotDer, readChildren, readElements, TAG } from '../../mesh/der.js'
 import { MeshError } from '../../mesh/errors.js'
 import { checkAttributes } from './csr-attributes.js'
-import { type Element, NotDer, readChildren, readElements, TAG } from './der.js'
 import type { Profile } from './profile.js'
 import { formatKeyKinds, type KeyKind, readPublicKey } from './public-key.js'
 import { writeLeafExtensions } from './template.js'

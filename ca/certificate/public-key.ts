@@ -2,8 +2,8 @@
 // a key has one hash. ECDSA P-256 and P-384 (RFC 5480), RSA (RFC 8017, A.1), Ed25519 (RFC 8410).
 
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
+import { readChildren, TAG } from '../../mesh/der.js'
 import { MeshError } from '../../mesh/errors.js'
-import { readChildren, TAG } from './der.js'
 
 export type KeyKind = 'P-256' | 'P-384' | 'RSA' | 'Ed25519'
 

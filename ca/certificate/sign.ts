@@ -2,9 +2,9 @@
 // is read again by check-issued.ts before anybody gets it: template, signature, check.
 
 import { randomBytes, verify, X509Certificate } from 'node:crypto'
+import { NotDer } from '../../mesh/der.js'
 import { MeshError } from '../../mesh/errors.js'
 import { type Checked, type CheckedIssuer, checkIssued, readIssuer } from './check-issued.js'
-import { NotDer } from './der.js'
 import type { Profile, Validity } from './profile.js'
 import type { SigningKey } from './signing-key.js'
 import { type Issuer, writeCertificate, writeName, writeTemplate } from './template.js'

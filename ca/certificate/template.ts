@@ -3,7 +3,7 @@
 
 import { hash } from 'node:crypto'
 import { isIP } from 'node:net'
-import { readChildren, TAG } from './der.js'
+import { readChildren, TAG } from '../../mesh/der.js'
 import {
   ascii,
   bitString,

@@ -4,8 +4,8 @@
 
 import { createCipheriv, createDecipheriv, pbkdf2, randomBytes, scrypt } from 'node:crypto'
 import { promisify } from 'node:util'
+import { type Element, NotDer, readChildren, readElements, TAG } from '../../mesh/der.js'
 import { MeshError } from '../../mesh/errors.js'
-import { type Element, NotDer, readChildren, readElements, TAG } from '../certificate/der.js'
 import { integer, octetString, oid, sequence } from '../certificate/der-writer.js'
 
 /**

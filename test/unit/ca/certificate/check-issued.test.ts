@@ -23,7 +23,6 @@ import {
   type Profile,
   rootProfile,
 } from '../../../../ca/certificate/profile.js'
-import { readCertificateDer } from '../../../../ca/certificate/read-certificate.js'
 import {
   openSigner,
   type Signer,
@@ -33,6 +32,7 @@ import {
 } from '../../../../ca/certificate/sign.js'
 import { signingKeyOf } from '../../../../ca/certificate/signing-key.js'
 import { newKeyPair } from '../../../../ca/keys/key-pair.js'
+import { readCertificateDer } from '../../../../mesh/certificate-der.js'
 import { namedId, parseAgentName, parseTrustDomain } from '../../../../mesh/spiffe-id.js'
 
 const trustDomain = parseTrustDomain('acme.internal')

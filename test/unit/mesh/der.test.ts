@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { NotDer, readChildren, readElements, readOid } from '../../../../ca/certificate/der.js'
-import { readTime } from '../../../../ca/certificate/read-certificate.js'
+import { readTime } from '../../../mesh/certificate-der.js'
+import { NotDer, readChildren, readElements, readOid } from '../../../mesh/der.js'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const [UTC, GENERALIZED] = [0x17, 0x18]

@@ -1,4 +1,4 @@
-// Reads a certificate of this CA from its bytes, with none of the code that wrote it: der.ts and what RFC 5280 §4.1 says. It is as
+// Reads a certificate of the form that our CA gives from its bytes, with none of the code that wrote it: der.ts and RFC 5280 §4.1. It is as
 // strict as the profile needs, not as wide as X.509 is: what it does not know is NotDer.
 
 import { type Element, NotDer, readChildren, readElements, readOid, TAG } from './der.js'
