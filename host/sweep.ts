@@ -1,9 +1,11 @@
 // Deadlines of many things with one timer: calls, connections, whatever may take too long. A thing says when it wants to be looked at; the
-// timer waits for the earliest, so that a call costs two set operations, and an idle process has no timer at all.
+// timer waits for the earliest, so that a call costs a few stores, and an idle process has no timer at all.
 
 import type { Clock, Timer } from './clock.js'
 
 export interface Swept {
+  /** The sweep's own: its position among what is watched. To begin with `UNWATCHED`. */
+  watchedAt: number
   /**
    * Looks whether it is too late.
    * @param now ms, monotonic
@@ -22,11 +24,14 @@ export interface Sweep {
   forget(item: Swept): void
 }
 
+export const UNWATCHED = -1
+
 /** Looks are never closer together. */
 const GRAIN_MS = 20
 
 export function openSweep(clock: Clock): Sweep {
-  const items = new Set<Swept>()
+  // in no order: what is forgotten leaves its position to the last one
+  const items: Swept[] = []
   let timer: Timer | undefined
   let next = Number.POSITIVE_INFINITY
 
@@ -41,19 +46,34 @@ export function openSweep(clock: Clock): Sweep {
     timer = undefined
     next = Number.POSITIVE_INFINITY
     let soonest = next
-    for (const item of items) {
+    // backwards: what takes the position of one that is forgotten was looked at before
+    for (let index = items.length - 1; index >= 0; index--) {
+      const item = items[index]
+      if (item === undefined) continue
       const at = item.look(now)
-      if (at === Number.POSITIVE_INFINITY) items.delete(item)
+      if (at === Number.POSITIVE_INFINITY) forget(item)
       else if (at < soonest) soonest = at
     }
     wakeAt(soonest, now)
   }
+  const forget = (item: Swept): void => {
+    const index = item.watchedAt
+    const last = items[items.length - 1]
+    if (index === UNWATCHED || last === undefined) return
+    items[index] = last
+    last.watchedAt = index
+    items.pop()
+    item.watchedAt = UNWATCHED
+  }
   return {
     now: () => clock.monotonic(),
     watch(item, at) {
-      items.add(item)
+      if (item.watchedAt === UNWATCHED) {
+        item.watchedAt = items.length
+        items.push(item)
+      }
       if (at < next) wakeAt(at, clock.monotonic())
     },
-    forget: (item) => void items.delete(item),
+    forget,
   }
 }

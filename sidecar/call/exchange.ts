@@ -1,7 +1,7 @@
 // One exchange in full: relays the request to the far side and the answer back, with back-pressure and cancellation both ways, until it is
 // over. It holds what comes before the far side is open, within the near side's window. Tells how it ended; decides nothing, records nothing.
 
-import type { Sweep, Swept } from '../../host/sweep.js'
+import { type Sweep, type Swept, UNWATCHED } from '../../host/sweep.js'
 import type { Outcome } from '../../mesh/audit-record.js'
 import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
@@ -20,6 +20,7 @@ type Phase = 'held' | 'request' | 'head' | 'answer' | 'stream' | 'over'
 
 /** The near side's sink. It is made when the request arrives; `forward` opens the far side later. */
 export class Exchange implements StreamSink, HearsFar, Swept {
+  watchedAt = UNWATCHED
   readonly near: HttpStream
   readonly #owner: ExchangeOwner
   readonly #limits: ExchangeLimits

@@ -2,7 +2,7 @@
 // newer, watched for silence. It decides nothing about calls; which of several takes one is its place's matter.
 
 import type { TLSSocket } from 'node:tls'
-import type { Swept } from '../../host/sweep.js'
+import { type Swept, UNWATCHED } from '../../host/sweep.js'
 import { MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import type { Svid } from '../../mesh/svid.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
@@ -70,6 +70,7 @@ const LOOKS_BEFORE_END = 8
 const LOOKS_UNUSED = 60
 
 export class JudgedConnection implements PeerConnection, Codec, ConnectionEvents, Swept {
+  watchedAt = UNWATCHED
   readonly svid: Svid
   readonly place: Endpoint
   readonly shown: Shown

@@ -1,7 +1,7 @@
 // The connections to one place of a callee: at most a few, dialled by need, one dial shared by all calls that wait for it; and how long
 // it is left alone after it could not be reached. Which place a call goes to is decided above.
 
-import type { Swept } from '../../host/sweep.js'
+import { type Swept, UNWATCHED } from '../../host/sweep.js'
 import { type Backoff, openBackoff } from '../../member/backoff.js'
 import { asMeshError, MeshError } from '../../mesh/errors.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
@@ -41,6 +41,7 @@ interface Failure {
 }
 
 export class Place implements Owner, Swept {
+  watchedAt = UNWATCHED
   readonly endpoint: Endpoint
   /** Calls that run to it. */
   outstanding = 0

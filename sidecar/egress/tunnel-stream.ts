@@ -1,7 +1,7 @@
 // Plain bytes as the far side of an exchange: the answer is 200 without fields, the bodies are what the socket carries, and an end is a
 // half-close (RFC 9110 §9.3.6). Decides nothing.
 
-import type { Sweep, Swept } from '../../host/sweep.js'
+import { type Sweep, type Swept, UNWATCHED } from '../../host/sweep.js'
 import type { Far } from '../call/exchange-contract.js'
 import type { RequestHead } from '../http/message.js'
 import type { Follows, HttpStream, ResponseSink } from '../http/stream.js'
@@ -23,6 +23,7 @@ export interface TunnelWire extends TextWire {
 }
 
 export class TunnelStream implements Far, HttpStream, Codec, SenderEvents, Swept {
+  watchedAt = UNWATCHED
   readonly isUsed = false
   readonly #wire: TunnelWire
   readonly #sweep: Sweep

@@ -1,7 +1,7 @@
 // One kept HTTP/1.1 connection to the app: one call at a time. It tells its pool when it is free and when it is gone.
 
 import type { Socket } from 'node:net'
-import type { Swept } from '../../host/sweep.js'
+import { type Swept, UNWATCHED } from '../../host/sweep.js'
 import type { RequestHead } from '../http/message.js'
 import type { Follows, HttpStream, ResponseSink } from '../http/stream.js'
 import { Http1Client } from '../http1/client-connection.js'
@@ -18,6 +18,7 @@ export interface Http1Events {
 }
 
 export class Http1AppConnection implements AppConnection, Swept {
+  watchedAt = UNWATCHED
   readonly #pool: Pool
   readonly #events: Http1Events
   readonly #socket: Socket

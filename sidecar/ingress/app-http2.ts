@@ -1,7 +1,7 @@
 // One HTTP/2 connection to the app, with prior knowledge (RFC 9113 §3.3): many calls at once.
 
 import type { Socket } from 'node:net'
-import type { Swept } from '../../host/sweep.js'
+import { type Swept, UNWATCHED } from '../../host/sweep.js'
 import type { RequestHead } from '../http/message.js'
 import type { Follows, HttpStream, ResponseSink } from '../http/stream.js'
 import { ClientConnection } from '../http2/connection.js'
@@ -13,6 +13,7 @@ import type { AppConnection, Pool } from './app.js'
 const IDLE_MS = 60_000
 
 export class Http2AppConnection implements AppConnection, Swept {
+  watchedAt = UNWATCHED
   readonly #socket: Socket
   readonly #client: ClientConnection
   readonly #pool: Pool

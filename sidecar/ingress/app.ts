@@ -2,7 +2,7 @@
 // say so, by HTTP/2 with prior knowledge over few connections. Owns the number of connections and who waits for one.
 
 import net from 'node:net'
-import type { Sweep, Swept } from '../../host/sweep.js'
+import { type Sweep, type Swept, UNWATCHED } from '../../host/sweep.js'
 import type { Turn } from '../../host/turn.js'
 import { MeshError } from '../../mesh/errors.js'
 import type { Far } from '../call/exchange-contract.js'
@@ -147,6 +147,7 @@ abstract class AppPool<Kept extends AppConnection> implements Pool {
 }
 
 class Waiting<Kept extends AppConnection> implements Swept {
+  watchedAt = UNWATCHED
   readonly until: number
   readonly resolve: (connection: Kept) => void
   readonly #reject: (error: MeshError) => void

@@ -2,7 +2,7 @@
 // connections (a slow head, an idle peer); those of a call are the exchange's.
 
 import type { Socket } from 'node:net'
-import type { Sweep, Swept } from '../../host/sweep.js'
+import { type Sweep, type Swept, UNWATCHED } from '../../host/sweep.js'
 import type { Turn } from '../../host/turn.js'
 import type { RequestHead } from '../http/message.js'
 import type { HttpStream, StreamSink } from '../http/stream.js'
@@ -51,6 +51,7 @@ const TELLING_BYTES = 4
 export const SERVER_LIMITS: Limits = { ...DEFAULT_LIMITS, maxConcurrentStreams: 1024 }
 
 export class ServedConnection implements Swept {
+  watchedAt = UNWATCHED
   readonly #socket: Socket
   readonly #service: Service
   readonly #options: ServeOptions

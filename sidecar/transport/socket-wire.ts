@@ -2,7 +2,7 @@
 // watches for slow and silent peers is its user.
 
 import type { Socket } from 'node:net'
-import type { Sweep, Swept } from '../../host/sweep.js'
+import { type Sweep, type Swept, UNWATCHED } from '../../host/sweep.js'
 import type { Turn } from '../../host/turn.js'
 import type { TextWire } from '../http/wire.js'
 import { readInto, type SharedRead } from './shared-reads.js'
@@ -27,6 +27,7 @@ export const READ_BYTES = 64 * 1024
 export type Opener = (onread: SharedRead) => Socket
 
 export class SocketWire implements TextWire, Swept {
+  watchedAt = UNWATCHED
   readonly socket: Socket
   readonly #turn: Turn
   readonly #sweep: Sweep

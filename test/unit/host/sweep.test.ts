@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { openSweep, type Swept } from '../../../host/sweep.js'
+import { openSweep, type Swept, UNWATCHED } from '../../../host/sweep.js'
 import { manualClock } from '../../support/manual-clock.js'
 
 /** Ends at `until`, and says when it was looked at. */
 function openItem(until: number): Swept & { looks: number[]; isOver: boolean } {
   return {
+    watchedAt: UNWATCHED,
     looks: [],
     isOver: false,
     look(now) {
@@ -51,5 +52,34 @@ describe('a sweep', () => {
     sweep.forget(forgotten)
     clock.advance(100)
     expect([early.isOver, forgotten.looks]).toEqual([true, []])
+  })
+
+  it('looks at all others although one forgets some, itself too, and watches another', () => {
+    const clock = manualClock()
+    const sweep = openSweep(clock)
+    const items = Array.from({ length: 9 }, () => openItem(100))
+    const [late, ...others] = items
+    const reckless = {
+      ...openItem(100),
+      look(): number {
+        sweep.forget(this)
+        for (const gone of [items[1], items[7]]) if (gone !== undefined) sweep.forget(gone)
+        if (late !== undefined) sweep.watch(late, 200)
+        return Number.POSITIVE_INFINITY
+      },
+    }
+    for (const item of [...others.slice(0, 4), reckless, ...others.slice(4)]) sweep.watch(item, 100)
+    clock.advance(1000)
+    const seen = others.map(({ isOver }) => isOver)
+    // the one before it was forgotten unseen, the one behind it was seen before
+    expect(seen).toEqual([false, true, true, true, true, true, true, true])
+    expect(late?.isOver).toBe(true)
+    expect(clock.pending).toBe(0)
+    // all of them can be watched again
+    const again = openItem(1100)
+    sweep.watch(again, 1100)
+    sweep.watch(reckless, 1100)
+    clock.advance(1000)
+    expect(again.isOver).toBe(true)
   })
 })
