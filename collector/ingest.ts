@@ -9,7 +9,13 @@ import { decodeRecord, encodeRecord } from '../mesh/audit-record.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Svid } from '../mesh/svid.js'
-import { READ_SHIPMENT, SHIP_MAX_BYTES, type ShipAck, type Shipment } from '../mesh/wire/audit.js'
+import {
+  linesOfShipment,
+  readShipmentPlace,
+  SHIP_MAX_BYTES,
+  type ShipAck,
+  type ShipmentPlace,
+} from '../mesh/wire/audit.js'
 import type { Delivery, Store } from './store.js'
 
 export interface IngestOptions {
@@ -37,10 +43,11 @@ export function ingestRoutes({ store, authorOf, clock, log, metrics }: IngestOpt
     const ledgerId = ledgerOf(request)
     const leave = turnstile(author)
     try {
-      const shipment = await request.body(READ_SHIPMENT, 'shipment')
+      const place = readShipmentPlace(request.query)
+      const lines = linesOfShipment(await request.bytes())
       // A revocation may have come while the body did.
       authorOf(request)
-      const delivery = deliveryOf(shipment, { ledgerId, author, now: clock.now() })
+      const delivery = deliveryOf(place, lines, { ledgerId, author, now: clock.now() })
       const { appended, nextSeq } = await store.appendShipment(delivery)
       taken.add(appended)
       again.add(delivery.records.length - appended)
@@ -81,19 +88,14 @@ function ledgerOf({ params }: Request): string {
 
 /** @throws MeshError AUDIT_RECORD_INVALID naming the first record that does not decode */
 function deliveryOf(
-  { firstSeq, records }: Shipment,
+  { firstSeq, encoding }: ShipmentPlace,
+  lines: readonly Buffer[],
   about: { ledgerId: string; author: SpiffeId; now: number },
 ): Delivery {
-  if (!Number.isSafeInteger(firstSeq + records.length))
-    throw new MeshError('WIRE_MALFORMED', 'shipment: the sequence numbers are too large')
   return {
     ...about,
     firstSeq,
-    records: records.map(({ encoding, bytes: base64 }, index) => {
-      const bytes = Buffer.from(base64, 'base64')
-      // Two spellings of the same bytes are one too many.
-      if (bytes.toString('base64') !== base64)
-        throw new MeshError('AUDIT_RECORD_INVALID', `record ${firstSeq + index} is not base64`)
+    records: lines.map((bytes, index) => {
       const record = decodeRecord(bytes, encoding)
       // A key that stands twice has two values: SQLite takes the first, JSON.parse the last.
       if (!encodeRecord(record).equals(bytes))

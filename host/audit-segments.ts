@@ -2,7 +2,7 @@
 // fifth of a row a record; the view `record` shows them one by one. Nothing but the exact bytes is stored.
 
 import { ENCODING } from '../mesh/audit-record.js'
-import { type EncodedRecord, recordColumns } from './audit-layout.js'
+import { recordColumns } from './audit-layout.js'
 import type { Sqlite } from './sqlite.js'
 
 /** Ledgers of a file are numbered from 1; each has this many places, and a segment stands at that of its first record. */
@@ -42,6 +42,13 @@ export interface Segment {
   readonly lines: string
 }
 
+/** Records of one ledger that follow each other, as they are stored: UTF-8, one a line. */
+export interface Stretch {
+  readonly firstSeq: number
+  readonly encoding: number
+  readonly lines: Buffer
+}
+
 /** @throws RangeError when no ledger more fits into the file: one is begun at a power cut */
 export function placeOf(number: number, seq: number): number {
   if (number > LEDGERS_MAX || seq >= PLACES) throw new RangeError(`no place ${number}:${seq}`)
@@ -64,6 +71,8 @@ export interface SegmentReader {
   at(number: number, seq: number): Segment | undefined
   /** The last segment below `place` of that ledger; with `holding`, the last one in which that text occurs. */
   before(number: number, place: number, holding: string | null): Segment | undefined
+  /** From `seq` on at most so many records, and no more segments than hold so many bytes; undefined when there is none. Not decoded. */
+  stretch(number: number, seq: number, max: { records: number; bytes: number }): Stretch | undefined
 }
 
 export function openSegments(db: Sqlite): SegmentReader {
@@ -74,6 +83,12 @@ export function openSegments(db: Sqlite): SegmentReader {
   )
   const holds = db.prepare<unknown[], Segment>(
     `${columns} place >= ? AND place < ? AND instr(lines, ?) > 0 ORDER BY place DESC LIMIT 1`,
+  )
+  const starts = db.prepare<unknown[], { place: number | null }>(
+    'SELECT max(place) AS place FROM segment WHERE place >= ? AND place <= ?',
+  )
+  const stored = db.prepare<unknown[], Stored>(
+    'SELECT place, encoding, CAST(lines AS BLOB) AS bytes FROM segment WHERE place >= ? AND place < ? ORDER BY place',
   )
   const before: SegmentReader['before'] = (number, place, holding) =>
     holding === null ? below.get(placeOf(number, 0), place) : holds.get(placeOf(number, 0), place, holding)
@@ -89,6 +104,62 @@ export function openSegments(db: Sqlite): SegmentReader {
       const holdsIt = last !== undefined && seqOf(last.place) + linesOf(last).length > seq
       return holdsIt ? last : above.get(place, endOf(number))
     },
+    stretch(number, seq, max) {
+      const start = starts.get(placeOf(number, 0), placeOf(number, seq))?.place ?? placeOf(number, seq)
+      return stretchOf(stored.iterate(start, endOf(number)), seq, max)
+    },
+  }
+}
+
+interface Stored {
+  readonly place: number
+  readonly encoding: number
+  readonly bytes: Buffer
+}
+
+function stretchOf(
+  segments: Iterable<Stored>,
+  seq: number,
+  max: { records: number; bytes: number },
+): Stretch | undefined {
+  const parts: Buffer[] = []
+  let [firstSeq, encoding, size, next] = [seq, 0, 0, seq]
+  for (const segment of segments) {
+    const isFirst = parts.length === 0
+    const at = seqOf(segment.place)
+    if (!isFirst && (at !== next || segment.encoding !== encoding || size + segment.bytes.length > max.bytes))
+      break
+    const { bytes, count } = cut(segment.bytes, Math.max(0, next - at), max.records - (next - firstSeq))
+    if (count === 0) continue
+    if (isFirst) {
+      encoding = segment.encoding
+      firstSeq = Math.max(seq, at)
+      next = firstSeq
+    } else parts.push(LINE_END)
+    parts.push(bytes)
+    size += segment.bytes.length
+    next += count
+    if (next - firstSeq >= max.records) break
+  }
+  return parts.length === 0 ? undefined : { firstSeq, encoding, lines: Buffer.concat(parts) }
+}
+
+const LINE_END = Buffer.from('\n')
+
+/** At most `take` lines, one at least, behind the first `skip`. */
+function cut(lines: Buffer, skip: number, take: number): { bytes: Buffer; count: number } {
+  let from = 0
+  for (let skipped = 0; skipped < skip; skipped++) {
+    const end = lines.indexOf(LINE_END, from)
+    if (end < 0) return { bytes: lines.subarray(0, 0), count: 0 }
+    from = end + 1
+  }
+  let to = from
+  for (let count = 1; ; count++) {
+    const end = lines.indexOf(LINE_END, to)
+    if (end < 0) return { bytes: lines.subarray(from), count }
+    if (count >= take) return { bytes: lines.subarray(from, end), count }
+    to = end + 1
   }
 }
 
@@ -133,11 +204,6 @@ export function* linesBackwards(
     next = segments.before(number, next.place, holding)
   }
 }
-
-export const encodedOf = ({ encoding, text }: Line): EncodedRecord => ({
-  encoding,
-  bytes: Buffer.from(text, 'utf8'),
-})
 
 const HEAD =
   /^\{"kind":"(decided|ended)","at":\d+,"callId":("(?:[^"\\]|\\.)*"),"direction":"(egress|ingress)"/

@@ -10,13 +10,20 @@ import { errorOfProblem } from '../mesh/wire/problem.js'
 export interface JsonRequest<T> {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   readonly path: string
+  /** What is sent: JSON of it, or bytes as they are. */
   readonly body?: unknown
+  readonly content?: Content
   readonly read: Reader<T>
   /** Names the message in errors. */
   readonly what: string
   readonly timeoutMs: number
   /** Code of the error when nobody answers. */
   readonly unreachable: MeshErrorCode
+}
+
+export interface Content {
+  readonly type: string
+  readonly bytes: Buffer
 }
 
 /** `socketPath`, or host and port with TLS options. */
@@ -42,23 +49,22 @@ export async function requestBytes(target: Target, request: DocumentRequest): Pr
   return body
 }
 
-export type DocumentRequest = Omit<Exchange, 'method' | 'body'>
+export type DocumentRequest = Omit<Exchange, 'method' | 'body' | 'content'>
 
 type Exchange = Omit<JsonRequest<never>, 'read'>
 
 function exchange(
   target: Target,
-  { method, path, body, timeoutMs, unreachable, what }: Exchange,
+  { method, path, body, content = jsonOf(body), timeoutMs, unreachable, what }: Exchange,
 ): Promise<{ status: number; body: Buffer }> {
   return new Promise((resolve, reject) => {
-    const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body))
     const options: RequestOptions = {
       method,
       path,
       // A connection of its own: no socket that the server is just closing, no TLS session to resume.
       agent: false,
       headers:
-        payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': payload.length },
+        content === undefined ? {} : { 'content-type': content.type, 'content-length': content.bytes.length },
     }
     const fail = (error: unknown): void =>
       reject(
@@ -85,9 +91,12 @@ function exchange(
         .then((answer) => resolve({ status: response.statusCode ?? 0, body: answer }), fail)
         .finally(() => clearTimeout(deadline))
     })
-    outgoing.end(payload)
+    outgoing.end(content?.bytes)
   })
 }
+
+const jsonOf = (body: unknown): Content | undefined =>
+  body === undefined ? undefined : { type: 'application/json', bytes: Buffer.from(JSON.stringify(body)) }
 
 async function collect(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = []

@@ -35,6 +35,8 @@ export interface Request {
   readonly raw: IncomingMessage
   /** @throws MeshError WIRE_MALFORMED | WIRE_TOO_LARGE */
   readonly body: <T>(read: Reader<T>, what: string) => Promise<T>
+  /** The body as it came. @throws MeshError WIRE_MALFORMED | WIRE_TOO_LARGE */
+  readonly bytes: () => Promise<Buffer>
 }
 
 export interface Route {
@@ -172,12 +174,13 @@ async function answerOne(routes: readonly Route[], raw: IncomingMessage): Promis
   if (match === undefined)
     throw new MeshError('METHOD_NOT_ALLOWED', `${pathname.slice(0, 200)} does not take ${raw.method ?? ''}`)
   const { route, params } = match
+  const bytes = (): Promise<Buffer> => readBody(raw, route.maxBytes ?? DEFAULT_MAX_BYTES)
   return route.answer({
     params,
     raw,
     query: new URLSearchParams(search),
-    body: async (read, what) =>
-      readJson(await readBody(raw, route.maxBytes ?? DEFAULT_MAX_BYTES), read, what),
+    bytes,
+    body: async (read, what) => readJson(await bytes(), read, what),
   })
 }
 

@@ -4,9 +4,9 @@
 import { X509Certificate } from 'node:crypto'
 import https from 'node:https'
 import type { ConnectionOptions } from 'node:tls'
-import type { EncodedRecord } from '../../host/audit-layout.js'
+import type { Stretch } from '../../host/audit-segments.js'
 import type { Clock } from '../../host/clock.js'
-import { requestJson, type Target } from '../../host/http-client.js'
+import { type Content, requestJson, type Target } from '../../host/http-client.js'
 import { TLS_FLOOR } from '../../host/tls.js'
 import type { World, WorldHolder } from '../../member/control/world.js'
 import type { Credentials } from '../../member/identity/credentials.js'
@@ -15,7 +15,7 @@ import { covers } from '../../mesh/revocation.js'
 import { meaningOf, type SpiffeId } from '../../mesh/spiffe-id.js'
 import type { Svid } from '../../mesh/svid.js'
 import { verifyPeer } from '../../mesh/verify-peer.js'
-import { READ_SHIP_ACK, type Shipment } from '../../mesh/wire/audit.js'
+import { formatShipmentPlace, READ_SHIP_ACK, SHIPMENT_TYPE } from '../../mesh/wire/audit.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
 
 export interface CollectorClient {
@@ -24,7 +24,7 @@ export interface CollectorClient {
   /** How far the collector has this ledger. @throws MeshError COLLECTOR_UNREACHABLE, or what it answered */
   nextSeq(ledgerId: string): Promise<number>
   /** @returns the sequence number it wants next. @throws MeshError COLLECTOR_UNREACHABLE, or what it answered */
-  ship(ledgerId: string, firstSeq: number, records: readonly EncodedRecord[]): Promise<number>
+  ship(ledgerId: string, stretch: Stretch): Promise<number>
   /** Ends what is under way and what waits; nothing can be asked afterwards. */
   close(): void
 }
@@ -43,7 +43,10 @@ export function openCollectorClient(options: CollectorClientOptions): CollectorC
   const connection = openConnection(options)
   let turn = 0
 
-  const ask = async (ledgerId: string, shipment: Shipment | null): Promise<number> => {
+  const ask = async (
+    ledgerId: string,
+    shipment: { query: string; content: Content } | null,
+  ): Promise<number> => {
     const endpoints = collectorsIn(world.current())
     const endpoint = endpoints[turn % Math.max(1, endpoints.length)]
     if (endpoint === undefined) throw new Error('asked before a collector is known')
@@ -59,7 +62,12 @@ export function openCollectorClient(options: CollectorClientOptions): CollectorC
         connection.to(endpoint),
         shipment === null
           ? { ...common, method: 'GET', path }
-          : { ...common, method: 'POST', path: `${path}/records`, body: shipment },
+          : {
+              ...common,
+              method: 'POST',
+              path: `${path}/records?${shipment.query}`,
+              content: shipment.content,
+            },
       )
       return ack.nextSeq
     } catch (error) {
@@ -71,10 +79,10 @@ export function openCollectorClient(options: CollectorClientOptions): CollectorC
   return {
     isKnown: () => collectorsIn(world.current()).length > 0,
     nextSeq: (ledgerId) => ask(ledgerId, null),
-    ship: (ledgerId, firstSeq, records) =>
+    ship: (ledgerId, stretch) =>
       ask(ledgerId, {
-        firstSeq,
-        records: records.map(({ encoding, bytes }) => ({ encoding, bytes: bytes.toString('base64') })),
+        query: formatShipmentPlace(stretch),
+        content: { type: SHIPMENT_TYPE, bytes: stretch.lines },
       }),
     close: () => connection.close(),
   }

@@ -4,9 +4,8 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { type EncodedRecord, SIDECAR_TABLE_DDL } from '../../host/audit-layout.js'
+import { SIDECAR_TABLE_DDL } from '../../host/audit-layout.js'
 import {
-  encodedOf,
   headOf,
   linesFrom,
   openSegments,
@@ -14,6 +13,7 @@ import {
   prepareSegment,
   SEGMENTS_DDL,
   type SegmentReader,
+  type Stretch,
 } from '../../host/audit-segments.js'
 import { openSqlite, type Sqlite } from '../../host/sqlite.js'
 import { type Decided, decodeRecord } from '../../mesh/audit-record.js'
@@ -26,8 +26,8 @@ export interface Ledger {
   readonly ledgerIds: readonly string[]
   /** The sequence number the next record of that ledger gets. */
   nextSeq(ledgerId: string): number
-  /** Stored records in order, from `fromSeq`, at most so many and so many bytes (but at least one when there is one). */
-  read(ledgerId: string, fromSeq: number, max: { records: number; bytes: number }): EncodedRecord[]
+  /** Stored records from `fromSeq` on, at most so many and about so many bytes (but at least one when there is one). */
+  read(ledgerId: string, fromSeq: number, max: { records: number; bytes: number }): Stretch | undefined
   /** Runs after each commit. */
   onAppend(listener: () => void): void
   /** Runs when everything is written and nothing more will be, before the file is closed; it is waited for. */
@@ -223,7 +223,7 @@ function own(db: Sqlite, { numbers, unended, refusalMaxBytes }: Begun): LedgerOw
     ledgerIds,
     unended,
     nextSeq: (of) => (of === ledgerId ? nextSeq : (lengths.get(of) ?? 0)),
-    read: (of, fromSeq, max) => readFrom(segments, numbers.get(of) ?? 0, fromSeq, max),
+    read: (of, fromSeq, max) => segments.stretch(numbers.get(of) ?? 0, fromSeq, max),
     onAppend: (listener) => void listeners.push(listener),
     beforeClose: (act) => void last.push(act),
     sizeBytes: () => (db.open ? sizeOf(db) : 0),
@@ -274,23 +274,6 @@ function openAppender(db: Sqlite, number: number): (firstSeq: number, lines: rea
     if (text.length <= SEGMENT_MAX) insert(placeOf(number, firstSeq), text)
     else insertAll(firstSeq, lines)
   }
-}
-
-function readFrom(
-  segments: SegmentReader,
-  number: number,
-  fromSeq: number,
-  max: { records: number; bytes: number },
-): EncodedRecord[] {
-  const records: EncodedRecord[] = []
-  let size = 0
-  for (const line of linesFrom(segments, number, fromSeq)) {
-    const encoded = encodedOf(line)
-    size += encoded.bytes.length
-    if (records.length === max.records || (records.length > 0 && size > max.bytes)) break
-    records.push(encoded)
-  }
-  return records
 }
 
 const sizeOf = (db: Sqlite): number =>

@@ -7,7 +7,7 @@ import type { Metrics } from '../../host/metrics.js'
 import type { WorldHolder } from '../../member/control/world.js'
 import type { Credentials } from '../../member/identity/credentials.js'
 import { asMeshError, ERRORS, MeshError } from '../../mesh/errors.js'
-import { SHIP_MAX_RECORDS } from '../../mesh/wire/audit.js'
+import { SHIP_MAX_BYTES, SHIP_MAX_RECORDS } from '../../mesh/wire/audit.js'
 import { type CollectorClient, openCollectorClient } from './collector-client.js'
 import type { Ledger } from './ledger.js'
 
@@ -23,8 +23,8 @@ export interface ShipOptions {
 
 /** Records of a moment go together; the collector stays near live. */
 const LINGER_MS = 250
-/** base64 and JSON around it stay below SHIP_MAX_BYTES. */
-const BATCH_BYTES = 2_500_000
+/** Whole segments are read, and one may be as large as this. */
+const BATCH_BYTES = SHIP_MAX_BYTES / 2
 const FIRST_BACKOFF_MS = 250
 const MAX_BACKOFF_MS = 15_000
 /** Where trying again without a change elsewhere cannot help. */
@@ -138,9 +138,9 @@ function openShipment(ledger: Ledger, client: CollectorClient): Shipping {
     acknowledged.set(ledgerId, next)
     asked.add(ledgerId)
     while (!stop()) {
-      const records = ledger.read(ledgerId, next, { records: SHIP_MAX_RECORDS, bytes: BATCH_BYTES })
-      if (records.length === 0) return
-      next = await client.ship(ledgerId, next, records)
+      const stretch = ledger.read(ledgerId, next, { records: SHIP_MAX_RECORDS, bytes: BATCH_BYTES })
+      if (stretch === undefined) return
+      next = await client.ship(ledgerId, stretch)
       acknowledged.set(ledgerId, next)
       if (extent === 'nearly all' && mayWait(ledgerId, next)) return
     }

@@ -17,7 +17,7 @@ import { openMetrics } from '../../host/metrics.js'
 import { TLS_FLOOR } from '../../host/tls.js'
 import { encodeRecord } from '../../mesh/audit-record.js'
 import { parseSvid } from '../../mesh/svid.js'
-import { SHIP_MAX_BYTES } from '../../mesh/wire/audit.js'
+import { SHIP_MAX_BYTES, SHIP_MAX_LINE_BYTES, SHIP_MAX_RECORDS } from '../../mesh/wire/audit.js'
 import { decidedCall, scratchDir } from '../support/audit-records.js'
 import {
   enrolMember,
@@ -95,12 +95,10 @@ interface Answered {
 function send(
   leaf: Pick<Leaf, 'keyPem' | 'chainPem'> | null,
   path: string,
-  body: unknown,
+  payload: Buffer | undefined,
   agent?: https.Agent,
 ): Promise<Answered> {
   return new Promise((resolve, reject) => {
-    const payload =
-      body === undefined ? undefined : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
     const request = https.request({
       ...TLS_FLOOR,
       host: '127.0.0.1',
@@ -131,13 +129,23 @@ function send(
   })
 }
 
-const wire = (record = encodeRecord({ kind: 'decided', ...decidedCall() }), encoding = 1) => ({
-  encoding,
-  bytes: record.toString('base64'),
-})
-const some = (count: number) => Array.from({ length: count }, () => wire())
-const post = (ledgerId: string, body: unknown, leaf: Pick<Leaf, 'keyPem' | 'chainPem'> | null = planner) =>
-  send(leaf, `/v1/ledgers/${ledgerId}/records`, body)
+const wire = (record = encodeRecord({ kind: 'decided', ...decidedCall() })): Buffer => record
+const some = (count: number): Buffer[] => Array.from({ length: count }, () => wire())
+interface Sent {
+  readonly firstSeq: number | string
+  readonly records: readonly Buffer[]
+  readonly encoding?: number | string
+}
+const post = (
+  ledgerId: string,
+  { firstSeq, records, encoding = 1 }: Sent,
+  leaf: Pick<Leaf, 'keyPem' | 'chainPem'> | null = planner,
+) =>
+  send(
+    leaf,
+    `/v1/ledgers/${ledgerId}/records?firstSeq=${firstSeq}&encoding=${encoding}`,
+    Buffer.concat(records.flatMap((record, at) => (at === 0 ? [record] : [Buffer.from('\n'), record]))),
+  )
 
 describe('a sender that lies', () => {
   test('a ledger that another agent began is not taken from this one, nor is its length told', async () => {
@@ -180,7 +188,9 @@ describe('a sender that lies', () => {
       }),
       'AUDIT_RECORD_INVALID',
     ],
-    ['an unknown encoding', () => ({ firstSeq: 0, records: [wire(undefined, 2)] }), 'AUDIT_RECORD_INVALID'],
+    ['an unknown encoding', () => ({ firstSeq: 0, records: some(1), encoding: 2 }), 'AUDIT_RECORD_INVALID'],
+    ['no encoding', () => ({ firstSeq: 0, records: some(1), encoding: '' }), 'WIRE_MALFORMED'],
+    ['two encodings', () => ({ firstSeq: 0, records: some(1), encoding: '1&encoding=1' }), 'WIRE_MALFORMED'],
     [
       'a kind that does not exist',
       () => ({ firstSeq: 0, records: [wire(Buffer.from('{"kind":"confession"}'))] }),
@@ -229,8 +239,18 @@ describe('a sender that lies', () => {
       'AUDIT_RECORD_INVALID',
     ],
     [
-      'base64 in another spelling',
-      () => ({ firstSeq: 0, records: [{ encoding: 1, bytes: `${wire().bytes.replace(/=*$/, '')}!` }] }),
+      'an empty line between two records',
+      () => ({ firstSeq: 0, records: [wire(), Buffer.alloc(0), wire()] }),
+      'AUDIT_RECORD_INVALID',
+    ],
+    [
+      'a line end behind the last record',
+      () => ({ firstSeq: 0, records: [wire(), Buffer.alloc(0)] }),
+      'AUDIT_RECORD_INVALID',
+    ],
+    [
+      'lines that end as elsewhere',
+      () => ({ firstSeq: 0, records: [Buffer.concat([wire(), Buffer.from('\r')]), wire()] }),
       'AUDIT_RECORD_INVALID',
     ],
     [
@@ -238,15 +258,29 @@ describe('a sender that lies', () => {
       () => ({ firstSeq: 0, records: [...some(2), wire(Buffer.from('{}')), ...some(2)] }),
       'AUDIT_RECORD_INVALID',
     ],
-    ['too many records', () => ({ firstSeq: 0, records: some(501) }), 'WIRE_MALFORMED'],
+    [
+      'too many records',
+      () => ({ firstSeq: 0, records: Array.from({ length: SHIP_MAX_RECORDS + 1 }, () => Buffer.from('{}')) }),
+      'WIRE_MALFORMED',
+    ],
+    [
+      'a record beyond the limit',
+      () => ({ firstSeq: 0, records: [Buffer.alloc(SHIP_MAX_LINE_BYTES + 1, ' ')] }),
+      'WIRE_MALFORMED',
+    ],
+    ['no place', () => ({ firstSeq: '', records: some(1) }), 'WIRE_MALFORMED'],
     ['a negative place', () => ({ firstSeq: -1, records: some(1) }), 'WIRE_MALFORMED'],
     [
       'a place beyond counting',
       () => ({ firstSeq: Number.MAX_SAFE_INTEGER, records: some(1) }),
       'WIRE_MALFORMED',
     ],
-    ['no JSON', () => 'not json', 'WIRE_MALFORMED'],
-    ['a body beyond the limit', () => 'x'.repeat(SHIP_MAX_BYTES + 1), 'WIRE_TOO_LARGE'],
+    ['no JSON', () => ({ firstSeq: 0, records: [Buffer.from('not json')] }), 'AUDIT_RECORD_INVALID'],
+    [
+      'a body beyond the limit',
+      () => ({ firstSeq: 0, records: [Buffer.alloc(SHIP_MAX_BYTES + 1, 'x')] }),
+      'WIRE_TOO_LARGE',
+    ],
   ])('%s: refused whole', async (_, body, code) => {
     const ledgerId = randomUUID()
     expect(await post(ledgerId, body())).toMatchObject({ code })

@@ -8,7 +8,7 @@ import {
   READ_REVOKE,
   READ_TOKEN_MINT,
 } from '../../../../mesh/wire/admin.js'
-import { READ_SHIP_ACK, READ_SHIPMENT, SHIP_MAX_RECORDS } from '../../../../mesh/wire/audit.js'
+import { READ_SHIP_ACK } from '../../../../mesh/wire/audit.js'
 
 describe('a message to the CA or the collector', () => {
   it.each<[string, Reader<unknown>, unknown, unknown]>([
@@ -25,7 +25,6 @@ describe('a message to the CA or the collector', () => {
       { name: 'a' },
       { kind: 'agent', name: 'a', serial: null, only: false, reason: 'revoked by operator', waitMs: 0 },
     ],
-    ['a shipment', READ_SHIPMENT, { firstSeq: 0, records: [{ encoding: 1, bytes: 'e30=' }] }, undefined],
     ['a receipt', READ_SHIP_ACK, { ledgerId: 'l', nextSeq: 0 }, undefined],
   ])('of %s is read, what is absent filled in', (_what, read, value, wanted) => {
     expect(readValue(value, read, 'message')).toEqual(wanted ?? value)
@@ -41,15 +40,6 @@ describe('a message to the CA or the collector', () => {
     ['a wait of more than a minute', READ_REVOKE, { name: 'a', waitMs: 60_001 }],
     ['a certificate for a malformed name', READ_CERT_ISSUE, { name: 'A', csrPem: '' }],
     ['a policy that is no text', READ_POLICY_PUSH, { yaml: {} }],
-    ['a negative sequence number', READ_SHIPMENT, { firstSeq: -1, records: [] }],
-    [
-      'too many records',
-      READ_SHIPMENT,
-      {
-        firstSeq: 0,
-        records: Array.from({ length: SHIP_MAX_RECORDS + 1 }, () => ({ encoding: 1, bytes: '' })),
-      },
-    ],
   ])('with %s is refused', (_what, read, value) => {
     expect(() => readValue(value, read, 'message')).toThrow(
       expect.objectContaining({ code: 'WIRE_MALFORMED' }) as MeshError,
