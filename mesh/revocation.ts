@@ -21,7 +21,8 @@ export function covers(revocations: Revocations, svid: Pick<Svid, 'id' | 'issuer
 
 /** True when the identity or this certificate is withdrawn: its holder cannot mend that by renewing. */
 export function isNamed(revocations: Revocations, svid: Pick<Svid, 'id' | 'issuer' | 'serial'>): boolean {
-  return revocations.ids.has(svid.id) || revocations.serials.has(keyOf(svid))
+  const { ids, serials } = revocations
+  return ids.has(svid.id) || (serials.size > 0 && serials.has(keyOf(svid)))
 }
 
 export function revocationsOf(ids: readonly SpiffeId[], serials: readonly RevokedSerial[]): Revocations {

@@ -10,6 +10,7 @@ import type { Credentials } from '../member/identity/credentials.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Recorder } from './audit/recorder.js'
 import type { Standing } from './call/authorize.js'
+import type { CallIds } from './call/call-id.js'
 import type { ExchangeLimits } from './call/exchange-contract.js'
 import type { FieldRules } from './call/headers.js'
 import type { Books } from './call/outcome.js'
@@ -34,6 +35,7 @@ export interface Parts {
   /** Where its calls are accounted for. */
   readonly books: Books
   readonly rules: FieldRules
+  readonly ids: CallIds
   readonly inFlight: InFlight
   /** Of all that local processes asked for. */
   readonly unread: Unread

@@ -15,6 +15,7 @@ import type { Credentials } from '../member/identity/credentials.js'
 import { whatHasEnded, whatIsLate } from '../member/identity/health.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Recorder } from './audit/recorder.js'
+import { CallIds } from './call/call-id.js'
 import { FieldRules } from './call/headers.js'
 import { openReplayGuard, REPLAY_LIMITS } from './call/replay.js'
 import { Unread } from './call/unread.js'
@@ -157,6 +158,7 @@ function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
     doors: options.doors ?? DOOR_LIMITS,
     books: { ledger: recorder, clock, count: openCallCounter(metrics) },
     rules: new FieldRules(),
+    ids: new CallIds(),
     inFlight: openInFlight(),
     unread: new Unread(),
     standing: () => ({

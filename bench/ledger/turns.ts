@@ -4,7 +4,7 @@
 import { systemClock } from '../../host/clock.js'
 import type { Party } from '../../mesh/audit-record.js'
 import type { Recorder } from '../../sidecar/audit/recorder.js'
-import { newCallId } from '../../sidecar/call/call-id.js'
+import { CallIds } from '../../sidecar/call/call-id.js'
 import { Account } from '../../sidecar/call/outcome.js'
 
 export interface Cost {
@@ -58,9 +58,11 @@ function oneTurn(recorder: Recorder, from: number, group: number): Promise<void>
   })
 }
 
+const ids = new CallIds()
+
 function makeCall(recorder: Recorder, nth: number, done: (error: Error | undefined) => void): void {
   const books = { ledger: recorder, clock: systemClock, count: () => undefined }
-  const account = new Account(books, newCallId(systemClock.now()), 'ingress')
+  const account = new Account(books, ids.next(systemClock.now()), 'ingress')
   account.decided(
     {
       caller: CALLERS[nth % CALLERS.length] ?? SELF,

@@ -1,8 +1,8 @@
 // W3C Trace Context: a valid traceparent is passed on untouched, anything else is replaced by a new one, so that both ledgers and
 // the app's own traces can be joined.
 
-import { randomUUID } from 'node:crypto'
 import { firstOf, type RawFields, valuesOf } from '../http/message.js'
+import type { CallIds } from './call-id.js'
 
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[ -~]*)?$/
 
@@ -12,16 +12,15 @@ export interface Trace {
   readonly received: boolean
 }
 
-/** @see W3C Trace Context §2.2, §4.3 */
-export function traceOf(fields: RawFields): Trace {
+/**
+ * @param callId names the trace when it is new
+ * @see W3C Trace Context §2.2, §4.3
+ */
+export function traceOf(fields: RawFields, ids: CallIds, callId: string): Trace {
   const value = firstOf(fields, 'traceparent')
   if (value !== undefined && valuesOf(fields, 'traceparent').length === 1 && isTraceparent(value))
     return { traceparent: value, received: true }
-  // Flag 01: we do record the call, in the ledger.
-  const traceId = randomUUID().replaceAll('-', '')
-  const parentId = randomUUID().slice(-12) + traceId.slice(0, 4)
-  const traceparent = `00-${traceId}-${parentId}-01`
-  return { traceparent, received: false }
+  return { traceparent: ids.traceparent(callId), received: false }
 }
 
 function isTraceparent(value: string): boolean {

@@ -9,8 +9,9 @@ import { parseCallId } from './call-id.js'
 export const TROTH_CALL = 'troth-call'
 
 /** What sidecars write: the words of nearly every call. Anything else is read member by member. */
-const PLAIN_CLAIM = /^v=1; id=([0-9a-f-]{36}); sent=(\d{1,15})$/
-const PLAIN_REPLY = /^v=1; id=([0-9a-f-]{36})$/
+const PLAIN_CLAIM =
+  /^v=1; id=([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}); sent=(\d{1,15})$/
+const PLAIN_REPLY = 'v=1; id='
 
 export interface CallClaim {
   readonly id: string
@@ -35,7 +36,7 @@ export function formatClaim({ id, sentAt }: CallClaim): string {
  */
 export function parseClaim(fields: RawFields): CallClaim | undefined {
   const plain = PLAIN_CLAIM.exec(only(fields) ?? '')
-  if (plain !== null) return { id: parseCallId(plain[1] ?? ''), sentAt: Number(plain[2]) }
+  if (plain !== null) return { id: plain[1] ?? '', sentAt: Number(plain[2]) }
   const members = parseMembers(fields)
   if (members === undefined) return undefined
   const sent = members.get('sent') ?? ''
@@ -47,13 +48,22 @@ export function formatReply({ id, denied }: CallReply): string {
   return `v=1${id === null ? '' : `; id=${id}`}${denied === null ? '' : `; denied=${denied}`}`
 }
 
+/** True for the answer to this call, not denied, in the words that sidecars write; what is in others must be parsed. */
+export function isPlainReply(fields: RawFields, callId: string): boolean {
+  const value = only(fields)
+  return (
+    value !== undefined &&
+    value.length === PLAIN_REPLY.length + callId.length &&
+    value.startsWith(PLAIN_REPLY) &&
+    value.endsWith(callId)
+  )
+}
+
 /**
  * @returns undefined when the answer is not from a sidecar
  * @throws MeshError CALL_ID_INVALID
  */
 export function parseReply(fields: RawFields): CallReply | undefined {
-  const plain = PLAIN_REPLY.exec(only(fields) ?? '')
-  if (plain !== null) return { id: parseCallId(plain[1] ?? ''), denied: null }
   const members = parseMembers(fields)
   if (members === undefined) return undefined
   const id = members.get('id')

@@ -7,14 +7,13 @@ import { formatOperation } from '../../mesh/operation.js'
 import type { AgentName, SpiffeId } from '../../mesh/spiffe-id.js'
 import { partyOf } from '../../mesh/svid.js'
 import { checkStanding } from '../call/authorize.js'
-import { newCallId } from '../call/call-id.js'
 import { Exchange } from '../call/exchange.js'
 import type { AnswerHead, Exchanged, ExchangeOwner } from '../call/exchange-contract.js'
 import { fieldsBesideHead, fieldsOfAnswer, fieldsToMesh } from '../call/headers.js'
 import { Account, type DecidedNow, endedWith } from '../call/outcome.js'
 import { answerProblem } from '../call/problem-answer.js'
 import { traceOf } from '../call/trace.js'
-import { type CallReply, parseReply } from '../call/troth-call.js'
+import { type CallReply, isPlainReply, parseReply } from '../call/troth-call.js'
 import type { Unread } from '../call/unread.js'
 import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
 import type { HttpStream } from '../http/stream.js'
@@ -86,9 +85,9 @@ export class CallOut implements ExchangeOwner {
   start(head: RequestHead, { callee, recognised }: Destination): void {
     const parts = this.#parts
     const now = parts.clock.now()
-    const callId = newCallId(now)
+    const callId = parts.ids.next(now)
     const world = parts.world.current()
-    const trace = traceOf(head.fields)
+    const trace = traceOf(head.fields, parts.ids, callId)
     this.#account = new Account(parts.books, callId, 'egress')
     this.#callee = calleeId(world, callee)
     const fields = fieldsToMesh(parts.rules, head.fields, trace, { id: callId, sentAt: now })
@@ -253,21 +252,26 @@ export class CallOut implements ExchangeOwner {
 
   /** @throws MeshError CALLEE_REFUSED when it is no answer to this call by the callee's sidecar */
   readAnswer({ fields }: ResponseHead): AnswerHead {
-    const callee = this.#callee ?? ''
     const callId = this.#account?.callId ?? ''
-    const reply = readReply(fields, callee)
-    if (reply === undefined)
-      throw new MeshError('CALLEE_REFUSED', `${callee} answered without troth-call: no sidecar is there`)
-    if (reply.id === null)
-      throw new MeshError(
-        'CALLEE_REFUSED',
-        `${callee} refused the connection: ${reply.denied ?? 'no reason'}`,
-      )
-    if (reply.id !== callId) throw new MeshError('CALLEE_REFUSED', `${callee} answered another call`)
+    const denied = isPlainReply(fields, callId) ? null : denialIn(fields, callId, this.#callee ?? '')
     const passed = fieldsOfAnswer(this.#parts.rules, fields)
     passed.push('x-troth-call-id', callId)
-    return { fields: passed, denied: reply.denied }
+    return { fields: passed, denied }
   }
+}
+
+/**
+ * Why the callee's sidecar answered itself; null when it did not.
+ * @throws MeshError CALLEE_REFUSED
+ */
+function denialIn(fields: RawFields, callId: string, callee: string): MeshErrorCode | null {
+  const reply = readReply(fields, callee)
+  if (reply === undefined)
+    throw new MeshError('CALLEE_REFUSED', `${callee} answered without troth-call: no sidecar is there`)
+  if (reply.id === null)
+    throw new MeshError('CALLEE_REFUSED', `${callee} refused the connection: ${reply.denied ?? 'no reason'}`)
+  if (reply.id !== callId) throw new MeshError('CALLEE_REFUSED', `${callee} answered another call`)
+  return reply.denied
 }
 
 /** @throws MeshError CALLEE_REFUSED: what the callee writes there is not the agent's mistake */

@@ -21,9 +21,9 @@ export function checkLocal(
   isAbsolute: boolean,
   port: number,
 ): string | null {
-  const field = BROWSER_FIELDS.find((name) => firstOf(fields, name) !== undefined)
-  if (field !== undefined)
-    throw new MeshError('BROWSER_REFUSED', `requests with ${field} come from web pages and are refused`)
+  for (const field of BROWSER_FIELDS)
+    if (firstOf(fields, field) !== undefined)
+      throw new MeshError('BROWSER_REFUSED', `requests with ${field} come from web pages and are refused`)
   if (isDoor(authority, port)) return null
   if (isAbsolute) return authority
   throw new MeshError('LOCAL_HOST_INVALID', 'Host does not name this door', {

@@ -7,7 +7,6 @@ import { NOBODY } from '../../mesh/audit-record.js'
 import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { partyOf } from '../../mesh/svid.js'
 import { checkStanding } from '../call/authorize.js'
-import { newCallId } from '../call/call-id.js'
 import { Exchange } from '../call/exchange.js'
 import type { AnswerHead, Exchanged, ExchangeOwner } from '../call/exchange-contract.js'
 import { Account, endedWith } from '../call/outcome.js'
@@ -80,7 +79,7 @@ export class TunnelOut implements ExchangeOwner {
     this.#parts = parts
     this.#tunnels = tunnels
     this.#near = near
-    this.#account = new Account(parts.books, newCallId(parts.clock.now()), 'egress')
+    this.#account = new Account(parts.books, parts.ids.next(parts.clock.now()), 'egress')
     this.exchange = new Exchange(near, this, parts.limits, parts.sweep)
     parts.inFlight.begin()
     tunnels.running += 1

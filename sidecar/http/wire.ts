@@ -12,8 +12,11 @@ export interface Wire {
 
 /** Heads of HTTP/1.1 are text, and most bodies small: one string is one write. Who reads slowly is not read from. */
 export interface TextWire extends Wire {
-  /** Like `write`; latin1. */
-  writeText(text: string): void
+  /**
+   * Like `write`; latin1.
+   * @returns true when it was taken at once: `written` is not called then
+   */
+  writeText(text: string): boolean
   /** The last byte was written and `written` was called for it: our side is over, what the peer says still comes. */
   shut(): void
   /** No more bytes are fed until `resume`. */

@@ -89,6 +89,7 @@ export class Sender {
   flushed(): void {
     this.#isScheduled = false
     this.flush()
+    if (!this.#isWriting) this.#tellDrained()
   }
 
   flush(): void {
@@ -105,16 +106,23 @@ export class Sender {
       const text = this.#text
       this.#text = ''
       this.#began(text.length)
-      this.#wire.writeText(text)
+      if (!this.#wire.writeText(text)) return
+      this.#ended()
+      // who was held back hears of it at the end of the turn, not amidst what it does now
+      if (this.#wantsDrain) this.wake()
+      this.#finish()
     } else this.#finish()
   }
 
   /** The transport has taken the last write. */
   written(): void {
-    this.#isWriting = false
-    this.#outstandingBytes = 0
+    this.#ended()
     this.flush()
     if (!this.#keepsBuffers) this.#dropBuffers()
+    this.#tellDrained()
+  }
+
+  #tellDrained(): void {
     if (!this.#wantsDrain || this.#length > 0 || this.#text !== '') return
     this.#wantsDrain = false
     this.#events.onDrained()
@@ -157,6 +165,11 @@ export class Sender {
   #began(bytes: number): void {
     this.#isWriting = true
     this.#outstandingBytes = bytes
+  }
+
+  #ended(): void {
+    this.#isWriting = false
+    this.#outstandingBytes = 0
   }
 
   #finish(): void {

@@ -7,7 +7,6 @@ import { formatOperation } from '../../mesh/operation.js'
 import { meaningOf, type SpiffeId } from '../../mesh/spiffe-id.js'
 import { partyOf, type Svid } from '../../mesh/svid.js'
 import { authorize, type CallDecision, type CallDenial } from '../call/authorize.js'
-import { newCallId } from '../call/call-id.js'
 import { Exchange } from '../call/exchange.js'
 import type { AnswerHead, Exchanged, ExchangeOwner } from '../call/exchange-contract.js'
 import { fieldsBesideHead, fieldsOfAnswer, fieldsToApp } from '../call/headers.js'
@@ -91,8 +90,9 @@ export class CallIn implements ExchangeOwner {
     if (Number(firstOf(head.fields, 'content-length') ?? 0) > parts.limits.bodyMaxBytes)
       throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
     if (claim !== undefined) replays.use(instanceOf(svid), claim.id, now)
-    const account = new Account(parts.books, claim?.id ?? newCallId(now), 'ingress')
-    const trace = traceOf(head.fields)
+    const callId = claim?.id ?? parts.ids.next(now)
+    const account = new Account(parts.books, callId, 'ingress')
+    const trace = traceOf(head.fields, parts.ids, callId)
     const decision = this.#judge(recognised)
     this.#account = account
     this.#decision = decision

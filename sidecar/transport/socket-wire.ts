@@ -65,8 +65,13 @@ export class SocketWire implements TextWire, Swept {
     this.socket.write(bytes, this.#onWritten)
   }
 
-  writeText(text: string): void {
-    this.socket.write(text, 'latin1', this.#onWritten)
+  writeText(text: string): boolean {
+    const { socket } = this
+    // Node tells who asks at the end of the tick; most small writes are over by then, and a look is cheaper.
+    socket.write(text, 'latin1')
+    if (socket.writableLength === 0) return true
+    socket.write('', 'latin1', this.#onWritten)
+    return false
   }
 
   schedule(): void {

@@ -2,7 +2,7 @@ import https from 'node:https'
 import { describe, expect, it } from 'vitest'
 import { issueLeaf } from '../../certs-dev/hierarchy.js'
 import type { KeyKind } from '../../certs-dev/make-certificate.js'
-import { newCallId } from '../../sidecar/call/call-id.js'
+import { CallIds } from '../../sidecar/call/call-id.js'
 import { type Answer, codeOf, connectTls, problemIn, sendRaw, whole } from '../support/raw-http.js'
 import { startApp } from '../support/sse.js'
 import { identityOf, startMesh, type TestMesh, type TestSidecar } from '../support/start-mesh.js'
@@ -72,7 +72,7 @@ describe('a client with a certificate and no sidecar', () => {
     await using mesh = await startMesh()
     const tickets = await mesh.start('tickets', { app: app.place })
     using client = await openClient(mesh, tickets, { name: 'planner' })
-    const claim = { 'troth-call': `v=1; id=${newCallId(Date.now())}; sent=1` }
+    const claim = { 'troth-call': `v=1; id=${new CallIds().next(Date.now())}; sent=1` }
     expect((await client.get('/tickets/1', claim)).status).toBe(200)
     const again = await client.get('/tickets/1', claim)
     expect([again.status, problemIn(again).code]).toEqual([400, 'CALL_ID_INVALID'])

@@ -107,6 +107,7 @@ export function readRequestsByUs(pieces: readonly Buffer[]): Read[] {
       }
     },
   })
+  talk.wire.isInstant = pieces.length % 2 === 0
   for (const piece of pieces) talk.feed(piece)
   return read
 }
@@ -181,6 +182,7 @@ export interface Answer {
 export function readResponseByUs(pieces: readonly Buffer[], method: string, isEnded: boolean): Answer {
   const answer: Answer = { interims: 0, final: null }
   const talk = new ClientTalk()
+  talk.wire.isInstant = pieces.length % 2 === 0
   talk.send({ method })
   for (const piece of pieces) talk.feed(piece)
   if (isEnded) talk.connection.ended()

@@ -16,7 +16,10 @@ export function onSocket<C extends FedConnection>(socket: Socket, make: (wire: T
   let isClosing = false
   const wire: TextWire = {
     write: (bytes) => void socket.write(bytes, (error) => error ?? connection.written()),
-    writeText: (text) => void socket.write(text, 'latin1', (error) => error ?? connection.written()),
+    writeText: (text) => {
+      socket.write(text, 'latin1', (error) => error ?? connection.written())
+      return false
+    },
     schedule: () => void setImmediate(() => connection.flush()),
     shut: () => void socket.end(),
     pause: () => void socket.pause(),

@@ -16,16 +16,23 @@ export class FakeWire implements TextWire {
   isPaused = false
   isShut = false
   isClosed = false
+  /** Text is taken at once, as sockets do that are not full. */
+  isInstant = false
 
   write(bytes: Buffer): void {
-    this.writeText(bytes.toString('latin1'))
+    this.#take(bytes.toString('latin1'))
+    this.isOutstanding = true
   }
-  writeText(text: string): void {
+  writeText(text: string): boolean {
+    this.#take(text)
+    this.isOutstanding = !this.isInstant
+    return this.isInstant
+  }
+  #take(text: string): void {
     if (this.isOutstanding) throw new Error('a second write before the first was done')
     if (this.isShut || this.isClosed) throw new Error('a write behind the end')
     this.output += text
     this.writes += 1
-    this.isOutstanding = true
   }
   schedule(): void {
     this.isScheduled = true

@@ -8,6 +8,8 @@ const collect = runInNewContext('gc') as () => void
 
 /** Bytes of objects and of buffers in use, garbage collected first: some ten milliseconds. */
 export function heldBytes(): number {
+  // what a collection finds of buffers is freed beside it, and surely before the next one
+  collect()
   collect()
   const { heapUsed, arrayBuffers } = process.memoryUsage()
   return heapUsed + arrayBuffers

@@ -17,6 +17,7 @@ import { revocationsOf } from '../../mesh/revocation.js'
 import { namedId, parseAgentName, type SpiffeId } from '../../mesh/spiffe-id.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
 import { WITNESS_ADMITTED, WITNESS_ALPN } from '../../mesh/wire/witness.js'
+import { CallIds } from '../../sidecar/call/call-id.js'
 import { FieldRules } from '../../sidecar/call/headers.js'
 import { Unread } from '../../sidecar/call/unread.js'
 import { openCallCounter } from '../../sidecar/call-counter.js'
@@ -191,6 +192,7 @@ function partsOf(
     recorder,
     books: { ledger: recorder, clock, count: openCallCounter(openMetrics()) },
     rules: new FieldRules(),
+    ids: new CallIds(),
     connections: openConnections(clock, given.turn, settings.streamMaxAgeMs),
     sweep: openSweep(clock),
     log: memoryLog(),

@@ -20,7 +20,10 @@ function open(follows: 'more' | 'nothing' = 'more') {
   const wire: TunnelWire = {
     attach: say('reads'),
     write: say('writes'),
-    writeText: say('writes'),
+    writeText: (text) => {
+      say('writes')(text)
+      return false
+    },
     schedule: () => undefined,
     pause: say('pauses'),
     resume: say('resumes'),
