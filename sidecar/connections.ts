@@ -126,6 +126,7 @@ class Table implements Connections {
   }
 
   remove(live: Live): void {
+    live.forgetExpiry()
     if (!this.all.delete(live) || live.svid === undefined) return
     const { svid } = live
     const group = this.byCertificate.get(certificateKey(svid))
@@ -174,16 +175,21 @@ class Live implements Connection {
   }
 
   cut(reason: MeshErrorCode): void {
-    this.expiry?.cancel()
+    this.forgetExpiry()
     if (this.socket.destroyed || this.cutReason !== undefined) return
     this.cutReason = reason
     this.table.noteCut(this)
     this.socket.destroy()
   }
 
+  /** A timer that waits for the end of a leaf would hold a connection that is gone, and all that hangs on it, until then. */
+  forgetExpiry(): void {
+    this.expiry?.cancel()
+  }
+
   /** Cuts what has outlived its proof, else looks again when the proof ends. */
   checkExpiry(reason: MeshErrorCode = 'PEER_EXPIRED'): void {
-    this.expiry?.cancel()
+    this.forgetExpiry()
     if (this.svid === undefined || this.socket.destroyed) return
     const now = this.table.clock.now()
     this.isPastLeaf = now > this.svid.notAfter
