@@ -21,13 +21,18 @@ export class Http2Connection implements UpkeepEvents {
   protected readonly messages: Messages
   readonly #reader: FrameReader
   readonly #inbound: Inbound
+  readonly #now: () => number
   /** What to call when each PING comes back, in order. */
   readonly #pings: (() => void)[] = []
   #pingsSent = 0
   #pongs = 0
   #peerLastStreamId = LARGEST_STREAM_ID
+  /** What has begun to arrive and is not whole, as a number of its own; 0: nothing. */
+  #unfinished = 0
+  #unfinishedSince = Number.POSITIVE_INFINITY
 
   protected constructor(role: Role, options: ConnectionOptions, events: ConnectionEvents, side: Side) {
+    this.#now = options.now
     this.core = new Core(role, options, events, () => this.#reader.stop())
     this.messages = new Messages(this.core, side)
     this.#inbound = new Inbound(this.core, this.messages, this)
@@ -54,6 +59,11 @@ export class Http2Connection implements UpkeepEvents {
     return this.core.life === 'closed'
   }
 
+  /** Since when a head, or a frame beside DATA, has been arriving that is not whole yet; Infinity: none is. */
+  get unfinishedSince(): number {
+    return this.#unfinishedSince
+  }
+
   /** Bytes from the transport. They are used up when this returns. */
   feed(bytes: Buffer): void {
     if (this.isClosed) return
@@ -63,6 +73,11 @@ export class Http2Connection implements UpkeepEvents {
       if (!(error instanceof StreamError)) throw error
       this.core.fail(error)
     }
+    // a head keeps its time whatever frames it comes in; each other frame has its own
+    const unfinished = this.#inbound.openBlock === 0 ? this.#reader.unfinished : -this.#inbound.openBlock
+    if (unfinished === this.#unfinished) return
+    this.#unfinished = unfinished
+    this.#unfinishedSince = unfinished === 0 ? Number.POSITIVE_INFINITY : this.#now()
   }
 
   /** The end of a turn: what it has written leaves. */
@@ -171,6 +186,18 @@ export class ServerConnection extends Http2Connection {
     this.core.sender.goaway(LARGEST_STREAM_ID, H2.NO_ERROR)
     const isAsked = this.ping(() => this.#refuseNew())
     if (!isAsked) this.#refuseNew()
+  }
+
+  /** What is arriving has taken too long: the connection ends with CALL_TIMEOUT, for nothing else can come behind it. */
+  expireHead(): void {
+    this.core.fail(new StreamError('CALL_TIMEOUT', H2.ENHANCE_YOUR_CALM, 'a head did not arrive in time'))
+  }
+
+  /** Resets streams whose answers were whole before `before` and wait since for a window of the peer's. */
+  expireAnswers(before: number): void {
+    const { core } = this
+    for (const stream of [...core.streams.all()])
+      if (stream.local === 'ending' && stream.endingSince < before) core.reset(stream, H2.CANCEL)
   }
 
   #refuseNew(): void {

@@ -35,6 +35,7 @@ export class Core implements StreamCore, SenderEvents {
   readonly #upkeep: Budget
   readonly #windowUpdates: Budget
   readonly #onDead: () => void
+  readonly #now: () => number
   peer: Settings = INITIAL_SETTINGS
   /** `draining`: we open no streams, but take what the peer sent before it could know. `leaving`: closed when the last stream is over. */
   life: 'open' | 'draining' | 'leaving' | 'closed' = 'open'
@@ -50,6 +51,7 @@ export class Core implements StreamCore, SenderEvents {
     this.limits = options.limits
     this.events = events
     this.#onDead = onDead
+    this.#now = options.now
     this.streams = new StreamTable(role === 'client' ? 1 : 2)
     this.sender = new Sender(options.wire, this)
     this.#resets = new Budget('streams that were reset', RESETS, options.now)
@@ -115,6 +117,7 @@ export class Core implements StreamCore, SenderEvents {
       if (stream.trailers === null) this.sender.endData(stream.id)
       this.onBodySent(stream)
     }
+    if (stream.queuedBytes > 0) stream.endingSince = this.#now()
   }
 
   /** The body has gone; END_STREAM with it, unless trailers are what ends the stream. */

@@ -38,6 +38,8 @@ export class FrameReader {
   /** The beginning of a payload whose end is not here yet. */
   #partial: Buffer | null = null
   #partialLength = 0
+  /** Of frames that were read whole. */
+  #count = 0
   #isStopped = false
 
   /** @param awaitsPreface for the server: the client's magic comes first */
@@ -53,6 +55,12 @@ export class FrameReader {
   feed(bytes: Buffer): void {
     let at = 0
     while (at < bytes.length && !this.#isStopped) at = this.#step(bytes, at)
+  }
+
+  /** The number of the frame beside DATA that has begun and is not whole; 0: there is none. */
+  get unfinished(): number {
+    const isBegun = this.#seen > 0 || this.#state === 'payload' || this.#state === 'unknown'
+    return isBegun ? this.#count + 1 : 0
   }
 
   /** Nothing is read any more, not even what is left of the bytes at hand. */
@@ -191,5 +199,6 @@ export class FrameReader {
   #await(state: State): void {
     this.#state = state
     this.#seen = 0
+    if (state === 'header') this.#count += 1
   }
 }

@@ -43,6 +43,11 @@ export class Inbound implements FrameSink {
     return this.#isAcknowledged
   }
 
+  /** The stream whose head is not whole, 0 for none. */
+  get openBlock(): number {
+    return this.#blocks.open
+  }
+
   onFrameHeader(frame: FrameHeader): void {
     if (!this.#hasSettings && (frame.type !== FRAME.SETTINGS || (frame.flags & FLAG.ACK) !== 0))
       throw violation(H2.PROTOCOL_ERROR, 'the first frame is not SETTINGS')

@@ -46,6 +46,8 @@ export class Stream implements Http2Stream {
   /** Written, but not yet in the outbox. */
   readonly queue: Uint8Array[] = []
   queuedBytes = 0
+  /** When the end was said, if it had to wait; ms as the connection counts them. */
+  endingSince = 0
   trailers: RawFields | null = null
   /** In the ring of those that could send. */
   isWaiting = false

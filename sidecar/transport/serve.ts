@@ -156,13 +156,16 @@ export class ServedConnection implements Swept {
   #lookAtHttp2(http2: ServerConnection, now: number): number {
     const { headMs } = this.#options
     if (http2.isClosed) return this.#lookAtLastWords(now)
-    if (!http2.isAcknowledged && now >= this.#since + headMs) http2.close(H2.SETTINGS_TIMEOUT)
+    http2.expireAnswers(now - LAST_WORDS_MS)
+    if (now >= http2.unfinishedSince + headMs) http2.expireHead()
+    else if (!http2.isAcknowledged && now >= this.#since + headMs) http2.close(H2.SETTINGS_TIMEOUT)
     else if (http2.openStreams === 0 && now >= this.#since + IDLE_H2_MS) {
       // a drain waits for the answer to a PING, and not every peer answers
       if (now >= this.#since + IDLE_H2_MS + LAST_WORDS_MS) http2.close(H2.NO_ERROR)
       else http2.drain()
     }
-    return http2.isAcknowledged ? Math.max(now + headMs, this.#since + IDLE_H2_MS) : this.#since + headMs
+    const since = http2.isAcknowledged ? now : Math.min(now, this.#since)
+    return Math.min(since, http2.unfinishedSince) + headMs
   }
 
   /** A codec closes its wire behind its last byte, which a peer that reads nothing never takes. */
