@@ -10,9 +10,9 @@ const ROOT = import.meta.dirname
 export const ROOMS = [
   { room: 'mesh', may: ['mesh'], node: ['node:crypto'] },
   {
-    room: 'mesh/certificate.ts',
+    room: 'mesh/full-certificate.ts',
     may: ['mesh'],
-    node: ['node:crypto'],
+    node: ['node:module'],
     packages: ['@peculiar/x509', 'reflect-metadata'],
   },
   { room: 'mesh/renewal-proof.ts', may: ['mesh'], node: ['node:crypto'], packages: ['jose'] },
@@ -33,11 +33,6 @@ export const ROOMS = [
   { room: 'host/config.ts', may: ['mesh', 'host'], packages: ['yaml'] },
   { room: 'host/sqlite.ts', may: ['mesh', 'host'], packages: ['better-sqlite3'] },
   { room: 'member', may: ['mesh', 'host', 'member'] },
-  {
-    room: 'member/identity/csr.ts',
-    may: ['mesh', 'host', 'member'],
-    packages: ['@peculiar/x509', 'reflect-metadata'],
-  },
   { room: 'member/control/feed-connection.ts', may: ['mesh', 'host', 'member'], packages: ['ws'] },
   { room: 'ca', may: ['mesh', 'host', 'ca'] },
   { room: 'ca/keys/pkcs11-token.ts', may: ['mesh', 'host', 'ca'], packages: ['pkcs11js'] },

@@ -2,6 +2,7 @@
 // nothing that leaves here has been promised to anybody.
 
 import { MeshError } from '../mesh/errors.js'
+import { formatPem } from '../mesh/pem.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Checked } from './certificate/check-issued.js'
 import type { Csr } from './certificate/csr.js'
@@ -41,13 +42,5 @@ export interface Issued {
 
 /** What the store keeps of a leaf, as it was read from its bytes. */
 export function recordOf({ der, serial, notBefore, notAfter }: Checked, issued: Issued): NewCertificate {
-  return { ...issued, serial, notBefore, notAfter, pem: pemOf(der) }
-}
-
-/** As Node writes it (RFC 7468 §5), at a tenth of the cost. */
-function pemOf(der: Buffer): string {
-  const text = der.toString('base64')
-  let lines = ''
-  for (let at = 0; at < text.length; at += 64) lines += `${text.slice(at, at + 64)}\n`
-  return `-----BEGIN CERTIFICATE-----\n${lines}-----END CERTIFICATE-----\n`
+  return { ...issued, serial, notBefore, notAfter, pem: formatPem('CERTIFICATE', der) }
 }

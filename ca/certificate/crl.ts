@@ -2,7 +2,6 @@
 // deltas, so that every verifier that reads CRLs at all reads these. What is signed here is read again by check-crl.ts before
 // anybody gets it.
 
-import { checkCrl } from './check-crl.js'
 import {
   bitString,
   enumerated,
@@ -13,7 +12,8 @@ import {
   oid,
   sequence,
   time,
-} from './der-writer.js'
+} from '../../mesh/der-writer.js'
+import { checkCrl } from './check-crl.js'
 import { BACKDATE_MS } from './profile.js'
 import type { Signer } from './sign.js'
 import { inSlices } from './slices.js'

@@ -20,7 +20,7 @@ import {
   set,
   time,
   utf8String,
-} from './der-writer.js'
+} from '../../mesh/der-writer.js'
 import type { Profile } from './profile.js'
 
 /** Who signs: what of it stands in what it signs. */

@@ -5,8 +5,9 @@
 import { createCipheriv, createDecipheriv, pbkdf2, randomBytes, scrypt } from 'node:crypto'
 import { promisify } from 'node:util'
 import { type Element, NotDer, readChildren, readElements, TAG } from '../../mesh/der.js'
+import { integer, octetString, oid, sequence } from '../../mesh/der-writer.js'
 import { MeshError } from '../../mesh/errors.js'
-import { integer, octetString, oid, sequence } from '../certificate/der-writer.js'
+import { formatPem } from '../../mesh/pem.js'
 
 /**
  * 16 MiB and about 0.2 s on one core. OpenSSL refuses PKCS#8 files that need more than 32 MiB, so the work above N = 2^14 comes
@@ -55,16 +56,11 @@ export async function encryptKey(pkcs8Der: Buffer, passphrase: string, cost: Scr
     sequence(octetString(salt), integer(cost.N), integer(cost.r), integer(cost.p)),
   )
   const scheme = sequence(OID.pbes2, sequence(kdf, sequence(OID.aes256Cbc, octetString(iv))))
-  const lines =
-    sequence(scheme, octetString(encrypted))
-      .toString('base64')
-      .match(/.{1,64}/g) ?? []
-  return `${BEGIN}\n${lines.join('\n')}\n${END}\n`
+  return formatPem('ENCRYPTED PRIVATE KEY', sequence(scheme, octetString(encrypted)))
 }
 
-const BEGIN = '-----BEGIN ENCRYPTED PRIVATE KEY-----'
-const END = '-----END ENCRYPTED PRIVATE KEY-----'
-const PEM = new RegExp(`^${BEGIN}\\n([A-Za-z0-9+/=\\n]+)${END}\\n$`)
+const PEM =
+  /^-----BEGIN ENCRYPTED PRIVATE KEY-----\n([A-Za-z0-9+/=\n]+)-----END ENCRYPTED PRIVATE KEY-----\n$/
 
 /**
  * @param file names it in errors

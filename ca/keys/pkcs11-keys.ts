@@ -2,8 +2,8 @@
 // share a token.
 
 import { createHash } from 'node:crypto'
+import { bitString, integer, oid, sequence } from '../../mesh/der-writer.js'
 import { MeshError } from '../../mesh/errors.js'
-import { bitString, integer, oid, sequence } from '../certificate/der-writer.js'
 import type { SigningKey } from '../certificate/signing-key.js'
 import type { KeyLabel, KeyStore } from './key-store.js'
 import type { Token } from './pkcs11-token.js'

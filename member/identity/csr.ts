@@ -1,10 +1,19 @@
 // Key pairs and certificate requests (RFC 2986). The key is ECDSA P-256 and never leaves this host; the request asks for nothing
 // but a name: the CA sets every field itself.
 
-import 'reflect-metadata'
-import { createPrivateKey, createPublicKey, generateKeyPair, webcrypto } from 'node:crypto'
+import { createPrivateKey, createPublicKey, generateKeyPair, sign } from 'node:crypto'
 import { promisify } from 'node:util'
-import { Name, Pkcs10CertificateRequestGenerator } from '@peculiar/x509'
+import {
+  bitString,
+  explicit,
+  integer,
+  oid,
+  printableString,
+  sequence,
+  set,
+  utf8String,
+} from '../../mesh/der-writer.js'
+import { formatPem } from '../../mesh/pem.js'
 
 /** What a request is made for. */
 export interface CsrSubject {
@@ -19,9 +28,10 @@ export interface KeyAndCsr {
   readonly csrPem: string
 }
 
-const COMMON_NAME = '2.5.4.3'
-const SERIAL_NUMBER = '2.5.4.5'
-const ECDSA = { name: 'ECDSA', namedCurve: 'P-256' } as const
+const COMMON_NAME = oid('2.5.4.3')
+const SERIAL_NUMBER = oid('2.5.4.5')
+/** ecdsa-with-SHA256 (RFC 5758 §3.2). */
+const SIGNED_WITH = sequence(oid('1.2.840.10045.4.3.2'))
 
 /** A new ECDSA P-256 key, PKCS#8 PEM. */
 export async function makeKey(): Promise<string> {
@@ -29,31 +39,20 @@ export async function makeKey(): Promise<string> {
   return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 }
 
-/** A request for a key that exists, PEM. The same key asks for the same certificate, however often. */
-export async function makeCsr(keyPem: string, { commonName, instanceId }: CsrSubject): Promise<string> {
-  const request = await Pkcs10CertificateRequestGenerator.create(
-    {
-      name: new Name([{ [COMMON_NAME]: [commonName] }, { [SERIAL_NUMBER]: [instanceId] }]),
-      keys: await importPair(keyPem),
-      signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
-    },
-    webcrypto,
+/** A request for a key of `makeKey` (RFC 2986 §4), PEM. The same key asks for the same certificate, however often. */
+export function makeCsr(keyPem: string, { commonName, instanceId }: CsrSubject): string {
+  const key = createPrivateKey(keyPem)
+  const subject = sequence(
+    set(sequence(COMMON_NAME, utf8String(commonName))),
+    set(sequence(SERIAL_NUMBER, printableString(instanceId))),
   )
-  return `${request.toString('pem')}\n`
+  const publicKey = createPublicKey(key).export({ type: 'spki', format: 'der' })
+  const info = sequence(integer(0), subject, publicKey, explicit(0))
+  return formatPem('CERTIFICATE REQUEST', sequence(info, SIGNED_WITH, bitString(sign('sha256', info, key))))
 }
 
 /** A new key and the request for it. */
 export async function makeKeyAndCsr(subject: CsrSubject): Promise<KeyAndCsr> {
   const keyPem = await makeKey()
-  return { keyPem, csrPem: await makeCsr(keyPem, subject) }
-}
-
-async function importPair(keyPem: string): Promise<webcrypto.CryptoKeyPair> {
-  const privateKey = createPrivateKey(keyPem)
-  const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' })
-  const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' })
-  return {
-    privateKey: await webcrypto.subtle.importKey('pkcs8', pkcs8, ECDSA, false, ['sign']),
-    publicKey: await webcrypto.subtle.importKey('spki', spki, ECDSA, true, ['verify']),
-  }
+  return { keyPem, csrPem: makeCsr(keyPem, subject) }
 }

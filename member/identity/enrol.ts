@@ -50,7 +50,7 @@ export async function enrol(enrolling: Enrolling): Promise<StoredIdentity> {
   let answer: Enrolment
   let enrolled: StoredIdentity
   try {
-    answer = await ask({ instanceId, csrPem: await makeCsr(keyPem, { commonName: name, instanceId }) })
+    answer = await ask({ instanceId, csrPem: makeCsr(keyPem, { commonName: name, instanceId }) })
     enrolled = accept(answer, { keyPem, instanceId }, enrolling)
   } catch (error) {
     state.remove('key.next.pem')

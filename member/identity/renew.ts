@@ -119,7 +119,7 @@ export async function renew(
   const { id, notAfter } = identity.svid
   const { instanceId } = instance
   const keyPem = await nextKey(state)
-  const csrPem = await makeCsr(keyPem, { commonName: commonNameOf(identity), instanceId })
+  const csrPem = makeCsr(keyPem, { commonName: commonNameOf(identity), instanceId })
   const peer = caPeerOf(world, instance, clock)
   const byKeyOnly = clock.now() > notAfter || world.selfRevoked
   const answer = byKeyOnly

@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { issueLeaf, makeHierarchy } from '../../certs-dev/hierarchy.js'
 import { makeWrongLeaves } from '../../certs-dev/wrong-leaves.js'
-import { readFully } from '../../mesh/certificate.js'
+import { readFully } from '../../mesh/full-certificate.js'
 import { readPlain } from '../../mesh/plain-certificate.js'
 
 const RUNS = { seed: 20_261_123, numRuns: process.env['SLOW'] === undefined ? 400 : 100_000 }

@@ -2,9 +2,9 @@
 // property tests come from here. `UPDATE_VECTORS=1 npx vitest run test/unit/ca/certificate/csr-corpus.test.ts` writes it anew.
 
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
-import * as der from '../../ca/certificate/der-writer.js'
 import { memberNames } from '../../ca/certificate/profile.js'
 import { writeLeafExtensions } from '../../ca/certificate/template.js'
+import * as der from '../../mesh/der-writer.js'
 import { parseSpiffeId } from '../../mesh/spiffe-id.js'
 import { pemOf } from './hostile-csr.js'
 

@@ -1,6 +1,7 @@
 // troth ca bundle: the roots that this mesh trusts, for verifiers outside: as PEM, or as the SPIFFE bundle that /v1/bundle serves.
 
 import { Command, Option } from 'commander'
+import { formatPem } from '../../../mesh/pem.js'
 import { adminClient } from '../../admin-client.js'
 import { type DefineCommand, withExamples } from '../../command.js'
 import type { Session } from '../../session.js'
@@ -28,7 +29,7 @@ async function bundle(session: Session, { format }: Options): Promise<void> {
     return
   }
   for (const { x5c } of found.keys) {
-    const lines = x5c[0]?.match(/.{1,64}/g) ?? []
-    for (const line of ['-----BEGIN CERTIFICATE-----', ...lines, '-----END CERTIFICATE-----']) out.line(line)
+    const pem = formatPem('CERTIFICATE', Buffer.from(x5c[0] ?? '', 'base64'))
+    for (const line of pem.trimEnd().split('\n')) out.line(line)
   }
 }

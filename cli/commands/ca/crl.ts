@@ -5,6 +5,7 @@ import path from 'node:path'
 import { Command, Option } from 'commander'
 import { writeFileAtomic } from '../../../host/files.js'
 import { MeshError } from '../../../mesh/errors.js'
+import { formatPem } from '../../../mesh/pem.js'
 import type { CrlInfo } from '../../../mesh/wire/admin.js'
 import { adminClient } from '../../admin-client.js'
 import { type DefineCommand, withExamples } from '../../command.js'
@@ -75,14 +76,8 @@ async function chosen({ issuer, der }: Options, all: readonly CrlInfo[]): Promis
 
 async function encoded({ der, text }: Options, lists: readonly Buffer[]): Promise<Buffer> {
   if (der === true) return Buffer.concat(lists)
-  if (text !== true) return Buffer.from(lists.map(pemOf).join(''))
+  if (text !== true) return Buffer.from(lists.map((list) => formatPem('X509 CRL', list)).join(''))
   // loaded when needed: an ASN.1 parser is slow to start
   const { crlText } = await import('../../../mesh/certificate-text.js')
   return Buffer.from(`${lists.flatMap(crlText).map(printable).join('\n')}\n`)
-}
-
-/** RFC 7468 §6. */
-function pemOf(der: Buffer): string {
-  const lines = der.toString('base64').match(/.{1,64}/g) ?? []
-  return `-----BEGIN X509 CRL-----\n${lines.join('\n')}\n-----END X509 CRL-----\n`
 }

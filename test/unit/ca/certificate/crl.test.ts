@@ -5,6 +5,9 @@ import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { checkCrl } from '../../../../ca/certificate/check-crl.js'
 import { type CrlTemplate, reasonCodeOf, signCrl, thisUpdateAt } from '../../../../ca/certificate/crl.js'
+import { SIGNATURE_ALGORITHM } from '../../../../ca/certificate/template.js'
+import { makeCrl, signRootCrl } from '../../../../ca/crl.js'
+import { readCertificate } from '../../../../mesh/certificate.js'
 import {
   bitString,
   explicit,
@@ -14,10 +17,7 @@ import {
   oid,
   sequence,
   time,
-} from '../../../../ca/certificate/der-writer.js'
-import { SIGNATURE_ALGORITHM } from '../../../../ca/certificate/template.js'
-import { makeCrl, signRootCrl } from '../../../../ca/crl.js'
-import { readCertificate } from '../../../../mesh/certificate.js'
+} from '../../../../mesh/der-writer.js'
 import { isMeshError } from '../../../../mesh/errors.js'
 import { twoCas } from '../../../support/two-cas.js'
 

@@ -7,9 +7,9 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { integer, octetString, oid, sequence } from '../../../../ca/certificate/der-writer.js'
 import { encryptKey, SCRYPT_DEV } from '../../../../ca/keys/encrypted-key.js'
 import { openKeyStore } from '../../../../ca/keys/key-store.js'
+import { integer, octetString, oid, sequence } from '../../../../mesh/der-writer.js'
 
 const SECRETS = { root: 'root passphrase', issuing: 'issuing passphrase' }
 let dir: string

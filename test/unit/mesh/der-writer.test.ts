@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import * as der from '../../../../ca/certificate/der-writer.js'
+import * as der from '../../../mesh/der-writer.js'
 
 const hex = (bytes: Buffer): string => bytes.toString('hex')
 const bytes = (text: string): Buffer => Buffer.from(text, 'hex')
