@@ -537,6 +537,13 @@ export const ERRORS = {
     'the app behind the sidecar does not answer',
     'start the app, or correct --app',
   ),
+  APP_SHARE_EXCEEDED: {
+    status: 429,
+    exit: 1,
+    retryable: true,
+    when: "one caller's calls hold as many connections to the app as it may",
+    hint: 'send requests and read answers as they come, or make fewer calls at once',
+  },
   APP_MISSING: {
     status: 501,
     exit: 1,

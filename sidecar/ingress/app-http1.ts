@@ -7,7 +7,7 @@ import type { Follows, HttpStream, ResponseSink } from '../http/stream.js'
 import { Http1Client } from '../http1/client-connection.js'
 import { DEFAULT_HTTP1_LIMITS } from '../http1/contract.js'
 import { SocketWire } from '../transport/socket-wire.js'
-import type { AppConnection, Pool } from './app.js'
+import type { AppConnection, Holder, Pool } from './app.js'
 
 /** Many servers close idle connections after five seconds. */
 const IDLE_MS = 4000
@@ -24,6 +24,8 @@ export class Http1AppConnection implements AppConnection, Swept {
   readonly #socket: Socket
   readonly #client: Http1Client
   #isConnected = false
+  /** Whose call it serves; the pool's own. */
+  holder: Holder | null = null
   isUsed = false
   /** When it must be connected, or ends for want of a call; ms monotonic. */
   #until: number

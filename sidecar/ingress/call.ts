@@ -173,7 +173,7 @@ export class CallIn implements ExchangeOwner {
     try {
       if (app === null || head === undefined)
         throw new MeshError('APP_MISSING', `${parts.id} runs without an app`)
-      const connection = app.take(head, use)
+      const connection = app.take(head, use, this.#admitted.guest)
       if (connection instanceof Promise) connection.then(this.#forward, this.#onNoApp)
       else this.#forward(connection)
     } catch (error) {

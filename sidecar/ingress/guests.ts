@@ -1,5 +1,5 @@
-// What all connections of one caller have at the ingress, together: how many they are, and what they leave unread. One caller, with as
-// many certificates and instances as it likes, may not take what the others need.
+// What all connections of one caller have at the ingress, together: how many they are, what they leave unread, and what their calls hold of
+// the app. One caller, with as many certificates and instances as it likes, may not take what the others need.
 
 import type { TLSSocket } from 'node:tls'
 import type { SpiffeId } from '../../mesh/spiffe-id.js'
@@ -7,8 +7,9 @@ import type { Svid } from '../../mesh/svid.js'
 import { partyOf } from '../../mesh/svid.js'
 import { PeerRefused } from '../../mesh/verify-peer.js'
 import { Unread } from '../call/unread.js'
+import type { Holder } from './app.js'
 
-export interface Guest {
+export interface Guest extends Holder {
   readonly unread: Unread
 }
 
@@ -30,7 +31,7 @@ export class Guests {
    * @throws PeerRefused PEER_CONNECTIONS_EXCEEDED
    */
   enter(svid: Svid, socket: TLSSocket): Guest {
-    const guest = this.#held.get(svid.id) ?? { unread: new Unread(), connections: 0 }
+    const guest = this.#held.get(svid.id) ?? { unread: new Unread(), connections: 0, held: 0 }
     if (guest.connections >= this.#max)
       throw new PeerRefused('PEER_CONNECTIONS_EXCEEDED', `${svid.id} has too many connections`, partyOf(svid))
     guest.connections += 1
