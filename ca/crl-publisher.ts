@@ -4,7 +4,7 @@
 
 import { type Clock, pause } from '../host/clock.js'
 import { errorFields, type Log } from '../host/log.js'
-import { keyFingerprintOf } from '../mesh/svid.js'
+import { keyFingerprintOf } from '../mesh/authorities.js'
 import { thisUpdateAt } from './certificate/crl.js'
 import { CRL_LIFE_MS, makeCrl } from './crl.js'
 import type { Hierarchy, IssuingCa } from './hierarchy.js'

@@ -1,7 +1,7 @@
 // One certificate revocation list, from the words of the store to a signed list: of an issuing CA, by the serving CA whenever
 // something was withdrawn; of a root, by whoever has its key open, at init and at each rotation, good until the issuing CA ends.
 
-import { keyFingerprintOf } from '../mesh/svid.js'
+import { keyFingerprintOf } from '../mesh/authorities.js'
 import { type CrlLine, reasonCodeOf, signCrl, thisUpdateAt } from './certificate/crl.js'
 import type { Signer } from './certificate/sign.js'
 import type { CrlEntry, RevokedFor, StoredCrl } from './store/model.js'

@@ -5,10 +5,10 @@
 import { randomBytes, type X509Certificate } from 'node:crypto'
 import path from 'node:path'
 import { readState, writeFileAtomic } from '../host/files.js'
+import { keyFingerprintOf } from '../mesh/authorities.js'
 import { readCertificate } from '../mesh/certificate.js'
 import { isMeshError, MeshError } from '../mesh/errors.js'
 import type { TrustDomain } from '../mesh/spiffe-id.js'
-import { keyFingerprintOf } from '../mesh/svid.js'
 import {
   fingerprintOf,
   isDevRoot,

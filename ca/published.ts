@@ -4,8 +4,8 @@
 
 import { createHash, type X509Certificate } from 'node:crypto'
 import type { Document, Request, Route } from '../host/http-server.js'
+import { keyFingerprintOf } from '../mesh/authorities.js'
 import { MeshError } from '../mesh/errors.js'
-import { keyFingerprintOf } from '../mesh/svid.js'
 import { fingerprintOf } from '../mesh/trust-bundle.js'
 import { BUNDLE_PATH, BUNDLE_REFRESH_SECONDS, spiffeBundle } from '../mesh/wire/spiffe-bundle.js'
 import type { CrlPublisher } from './crl-publisher.js'

@@ -1,13 +1,15 @@
 // What is remembered of the CA certificates of one trust bundle, so that a judgement parses the leaf alone. It makes judgements
 // faster and never decides one: what is known is what reading the same bytes again would say.
 
-import type { X509Certificate } from 'node:crypto'
+import { hash, type X509Certificate } from 'node:crypto'
 import { type Certificate, readCertificate } from './certificate.js'
 
 /** One certificate of a path with what it says. */
 export interface Link {
   readonly certificate: X509Certificate
   readonly says: Certificate
+  /** SHA-256 of the SubjectPublicKeyInfo, lower-case hex: names a CA by its key. */
+  readonly keyFingerprint: string
 }
 
 export interface Authorities {
@@ -41,7 +43,25 @@ export function openAuthorities(roots: readonly X509Certificate[]): Authorities 
   }
 }
 
-export const linkOf = (certificate: X509Certificate): Link => ({
-  certificate,
-  says: readCertificate(certificate),
-})
+/** @throws MeshError PEER_CERT_MALFORMED */
+export const linkOf = (certificate: X509Certificate): Link => new ReadLink(certificate)
+
+class ReadLink implements Link {
+  readonly certificate: X509Certificate
+  readonly says: Certificate
+  #keyFingerprint: string | undefined
+
+  constructor(certificate: X509Certificate) {
+    this.certificate = certificate
+    this.says = readCertificate(certificate)
+  }
+
+  get keyFingerprint(): string {
+    this.#keyFingerprint ??= keyFingerprintOf(this.certificate)
+    return this.#keyFingerprint
+  }
+}
+
+/** As a link's, of a certificate that is not read for it. */
+export const keyFingerprintOf = ({ publicKey }: X509Certificate): string =>
+  hash('sha256', publicKey.export({ type: 'spki', format: 'der' }))

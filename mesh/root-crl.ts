@@ -4,9 +4,9 @@
 import 'reflect-metadata'
 import { webcrypto, type X509Certificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
+import { keyFingerprintOf } from './authorities.js'
 import { MeshError } from './errors.js'
 import { integer, listOf, type Read, record, word } from './parse.js'
-import { keyFingerprintOf } from './svid.js'
 
 /** What of it is kept: `{version: 1, authorities: [{issuer, serial}]}`; `issuer` is the SHA-256 of the root's SubjectPublicKeyInfo. */
 export const READ_WITHDRAWN = record({

@@ -1,8 +1,9 @@
 // X509-SVIDs: what makes a certificate the identity of a peer (X509-SVID §2 to §5), checked on the parsed extensions and never
 // on Node's strings. A leaf that passes here is well formed; whether it is trusted is for verify-peer.ts alone.
 
-import { createHash, type X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import type { Party } from './audit-record.js'
+import { keyFingerprintOf } from './authorities.js'
 import { type Certificate, readCertificate } from './certificate.js'
 import { MeshError } from './errors.js'
 import { parseSpiffeId, type SpiffeId } from './spiffe-id.js'
@@ -41,17 +42,21 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
  * @see X509-SVID §5
  */
 export function parseSvid(leaf: X509Certificate, issuing: X509Certificate): Svid {
-  return svidOf(leaf, readCertificate(leaf), issuing)
+  return svidOf(leaf, readCertificate(leaf), keyFingerprintOf(issuing))
 }
 
-/** As `parseSvid`, of a leaf that was read already. @throws MeshError as `parseSvid` */
-export function svidOf(leaf: X509Certificate, certificate: Certificate, issuing: X509Certificate): Svid {
+/**
+ * As `parseSvid`, of a leaf that was read already.
+ * @param issuer names the CA that signed it, by its key
+ * @throws MeshError as `parseSvid`
+ */
+export function svidOf(leaf: X509Certificate, certificate: Certificate, issuer: string): Svid {
   const id = readLeafId(leaf, certificate)
   const { serial, subjectSerialNumber, notBefore, notAfter } = certificate
   return {
     id,
     serial,
-    issuer: keyFingerprintOf(issuing),
+    issuer,
     instanceId: subjectSerialNumber !== null && UUID.test(subjectSerialNumber) ? subjectSerialNumber : null,
     notBefore,
     notAfter,
@@ -113,13 +118,6 @@ function kindOfKey(certificate: X509Certificate): string {
 /** True when the extended key usages allow both ends of mutual TLS. */
 export function hasBothUsages(extendedKeyUsage: readonly string[]): boolean {
   return extendedKeyUsage.includes(SERVER_AUTH) && extendedKeyUsage.includes(CLIENT_AUTH)
-}
-
-/** SHA-256 of the SubjectPublicKeyInfo, lower-case hex: names an issuing CA by its key. */
-export function keyFingerprintOf(certificate: X509Certificate): string {
-  return createHash('sha256')
-    .update(certificate.publicKey.export({ type: 'spki', format: 'der' }))
-    .digest('hex')
 }
 
 /** The SVID as one end of a call in the ledger. */

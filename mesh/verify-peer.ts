@@ -9,7 +9,7 @@ import type { Certificate } from './certificate.js'
 import { MeshError, type MeshErrorCode, type MeshErrorOptions } from './errors.js'
 import { covers, type Revocations } from './revocation.js'
 import { type Meaning, meaningOf, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.js'
-import { checkKey, hasBothUsages, keyFingerprintOf, partyOf, readLeafId, type Svid, svidOf } from './svid.js'
+import { checkKey, hasBothUsages, partyOf, readLeafId, type Svid, svidOf } from './svid.js'
 import type { TrustBundle } from './trust-bundle.js'
 
 /** Whom a door awaits: one identity, or any of some kinds. */
@@ -71,7 +71,7 @@ export function verifyPeer(question: Question): Svid {
   if (path === undefined || issuing === undefined) throw untrusted(`no root of ${trustDomain} vouches for it`)
   for (const link of path.slice(1)) checkSigner(link, trustDomain)
   for (const link of path.slice(1, -1)) authorities.remember(link)
-  const svid = svidOf(first, leaf.says, issuing.certificate)
+  const svid = svidOf(first, leaf.says, issuing.keyFingerprint)
 
   for (const { says } of path) checkValidity(says, svid, now)
   if (!tlsAuthorized) throw untrusted('TLS did not accept it')
@@ -84,11 +84,11 @@ export function verifyPeer(question: Question): Svid {
 /** True when any CA of the path is withdrawn, by its key or its certificate: a stolen key may have made itself another below it. */
 function isByRevoked(path: readonly Link[], { issuers, serials }: Revocations): boolean {
   if (issuers.size === 0 && serials.size === 0) return false
-  return path.slice(1).some(({ certificate, says }, index) => {
+  return path.slice(1).some(({ keyFingerprint, says }, index) => {
     const signer = path[index + 2]
     return (
-      issuers.has(keyFingerprintOf(certificate)) ||
-      (signer !== undefined && serials.has(`${keyFingerprintOf(signer.certificate)}:${says.serial}`))
+      issuers.has(keyFingerprint) ||
+      (signer !== undefined && serials.has(`${signer.keyFingerprint}:${says.serial}`))
     )
   })
 }

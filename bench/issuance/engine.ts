@@ -14,9 +14,9 @@ import { issueMemberLeaf } from '../../ca/issue.js'
 import { newKeyPair } from '../../ca/keys/key-pair.js'
 import type { CaStore, Member } from '../../ca/store/model.js'
 import { createCaStore, openCaStore } from '../../ca/store.js'
+import { keyFingerprintOf } from '../../mesh/authorities.js'
 import { bitString, explicit, integer, sequence } from '../../mesh/der-writer.js'
 import { parseAgentName, parseTrustDomain } from '../../mesh/spiffe-id.js'
-import { keyFingerprintOf } from '../../mesh/svid.js'
 import { issueByLibrary, libraryKey } from './library-path.js'
 
 export interface Engine extends Disposable {

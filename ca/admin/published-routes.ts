@@ -1,6 +1,6 @@
 // What is published to everybody, for the operator too: the same paths, and which revocation lists there are.
 
-import { keyFingerprintOf } from '../../mesh/svid.js'
+import { keyFingerprintOf } from '../../mesh/authorities.js'
 import type { CrlInfo } from '../../mesh/wire/admin.js'
 import { publishedRoutes } from '../published.js'
 import type { AdminOptions, AdminRoute } from './route.js'

@@ -1,9 +1,9 @@
 // Looks at what came back from the root before any of it is recorded: nothing is taken on the word of the command that brings it.
 
 import { X509Certificate } from 'node:crypto'
+import { keyFingerprintOf } from '../../mesh/authorities.js'
 import { type Certificate, readCertificate } from '../../mesh/certificate.js'
 import { isMeshError, MeshError } from '../../mesh/errors.js'
-import { keyFingerprintOf } from '../../mesh/svid.js'
 import { isDevRoot } from '../../mesh/trust-bundle.js'
 import type { Signed } from '../../mesh/wire/rotation.js'
 import { authorityOf } from '../hierarchy.js'

@@ -3,7 +3,7 @@
 
 import { randomInt } from 'node:crypto'
 import type { Clock } from '../../host/clock.js'
-import { keyFingerprintOf } from '../../mesh/svid.js'
+import { keyFingerprintOf } from '../../mesh/authorities.js'
 import type { Credentials } from '../identity/credentials.js'
 import type { World, WorldHolder } from './world.js'
 

@@ -5,12 +5,12 @@
 import type { X509Certificate } from 'node:crypto'
 import { requestBytes } from '../../host/http-client.js'
 import { errorFields, type Log } from '../../host/log.js'
+import { keyFingerprintOf } from '../../mesh/authorities.js'
 import { isMeshError, MeshError } from '../../mesh/errors.js'
 import { readJson } from '../../mesh/parse.js'
 import { type Revocations, revocationsOf } from '../../mesh/revocation.js'
 import { READ_WITHDRAWN, readRootCrl, type WithdrawnCa } from '../../mesh/root-crl.js'
 import { caId } from '../../mesh/spiffe-id.js'
-import { keyFingerprintOf } from '../../mesh/svid.js'
 import type { StateDir } from '../state-dir.js'
 import { type CaPeer, publicDoor } from './ca-client.js'
 

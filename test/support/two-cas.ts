@@ -5,8 +5,8 @@ import { openSigner, type Signer, signCertificate, signRoot } from '../../ca/cer
 import { signingKeyOf } from '../../ca/certificate/signing-key.js'
 import type { Hierarchy, IssuingCa } from '../../ca/hierarchy.js'
 import { newKeyPair } from '../../ca/keys/key-pair.js'
+import { keyFingerprintOf } from '../../mesh/authorities.js'
 import { parseTrustDomain } from '../../mesh/spiffe-id.js'
-import { keyFingerprintOf } from '../../mesh/svid.js'
 import { parseTrustBundle } from '../../mesh/trust-bundle.js'
 
 export interface TwoCas {

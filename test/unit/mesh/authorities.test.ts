@@ -1,11 +1,10 @@
 import type { X509Certificate } from 'node:crypto'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Hierarchy, issueLeaf, makeCa, makeHierarchy } from '../../../certs-dev/hierarchy.js'
-import { type Authorities, linkOf, openAuthorities } from '../../../mesh/authorities.js'
+import { type Authorities, keyFingerprintOf, linkOf, openAuthorities } from '../../../mesh/authorities.js'
 import { isMeshError } from '../../../mesh/errors.js'
 import { revocationsOf, withRevokedIssuers } from '../../../mesh/revocation.js'
 import { parseSpiffeId } from '../../../mesh/spiffe-id.js'
-import { keyFingerprintOf } from '../../../mesh/svid.js'
 import { parseTrustBundle, splitPem } from '../../../mesh/trust-bundle.js'
 import { type Question, verifyPeer } from '../../../mesh/verify-peer.js'
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { makeCrl, signRootCrl } from '../../../ca/crl.js'
+import { keyFingerprintOf } from '../../../mesh/authorities.js'
 import { readRootCrl } from '../../../mesh/root-crl.js'
-import { keyFingerprintOf } from '../../../mesh/svid.js'
 import { twoCas } from '../../support/two-cas.js'
 
 const NOW = Date.parse('2026-11-22T10:00:00Z')

@@ -21,10 +21,10 @@ import {
   type Signer,
 } from '../../../certs-dev/make-certificate.js'
 import { makeWrongLeaves, type WrongLeaf } from '../../../certs-dev/wrong-leaves.js'
+import { keyFingerprintOf } from '../../../mesh/authorities.js'
 import { MeshError } from '../../../mesh/errors.js'
 import { revocationsOf, withRevokedIssuers } from '../../../mesh/revocation.js'
 import { parseSpiffeId } from '../../../mesh/spiffe-id.js'
-import { keyFingerprintOf } from '../../../mesh/svid.js'
 import { parseTrustBundle, splitPem } from '../../../mesh/trust-bundle.js'
 import { PeerRefused, type Question, verifyPeer } from '../../../mesh/verify-peer.js'
 
