@@ -12,6 +12,7 @@ import type { Svid } from '../../mesh/svid.js'
 import type { TrustBundle } from '../../mesh/trust-bundle.js'
 import { PeerRefused, verifyPeer } from '../../mesh/verify-peer.js'
 import type { WITNESS_ALPN } from '../../mesh/wire/witness.js'
+import { checkStanding } from '../call/authorize.js'
 import type { Parts } from '../parts.js'
 
 export interface Place {
@@ -45,7 +46,7 @@ export interface Dial {
 /**
  * Connects and judges.
  * @returns a socket on which nothing was written; it is in the table of connections
- * @throws MeshError CALLEE_UNREACHABLE | CALLEE_REFUSED, or PEER_* of the judge
+ * @throws MeshError CALLEE_UNREACHABLE | CALLEE_REFUSED, PEER_* of the judge, or SELF_REVOKED | SELF_EXPIRED
  */
 export function dial(parts: Parts, { place, shown, protocol }: Dial): Promise<TLSSocket> {
   const meaning = meaningOf(place.id)
@@ -84,7 +85,7 @@ export function dial(parts: Parts, { place, shown, protocol }: Dial): Promise<TL
     socket.on('error', onError)
     socket.once('close', onClose)
     socket.once('secureConnect', () => {
-      const refusal = judge(parts, place, socket) ?? deviation(place, protocol, socket)
+      const refusal = ownFault(parts) ?? judge(parts, place, socket) ?? deviation(place, protocol, socket)
       if (refusal !== undefined) {
         fail(refusal)
         return
@@ -93,6 +94,16 @@ export function dial(parts: Parts, { place, shown, protocol }: Dial): Promise<TL
       resolve(socket)
     })
   })
+}
+
+/** What has befallen this side while it connected: until now no table knew the socket. What else stands against new calls lets this one go on. */
+function ownFault(parts: Parts): MeshError | undefined {
+  try {
+    checkStanding({ ...parts.standing(), draining: false, staleDenied: false })
+    return undefined
+  } catch (error) {
+    return asMeshError(error)
+  }
 }
 
 /** Registers, then judges. @returns the refusal; undefined when the peer is the callee */
