@@ -2,6 +2,7 @@
 // watches for slow and silent peers is its user.
 
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { type Sweep, type Swept, UNWATCHED } from '../../host/sweep.js'
 import type { Turn } from '../../host/turn.js'
 import type { TextWire } from '../http/wire.js'
@@ -35,6 +36,8 @@ export class SocketWire implements TextWire, Swept {
   #isClosing = false
   #lingersUntil = 0
   readonly #isShared: boolean
+  /** Its writes are never over at once. */
+  readonly #isEncrypted: boolean
 
   /**
    * @param source to be opened, or accepted
@@ -47,6 +50,7 @@ export class SocketWire implements TextWire, Swept {
     const onread = { buffer: reads ?? Buffer.alloc(0), callback: this.#onRead }
     const isOpened = typeof source === 'function'
     this.socket = isOpened ? source(onread) : source
+    this.#isEncrypted = this.socket instanceof TLSSocket
     this.#isShared = isOpened || (reads !== null && readInto(this.socket, onread))
   }
 
@@ -67,6 +71,10 @@ export class SocketWire implements TextWire, Swept {
 
   writeText(text: string): boolean {
     const { socket } = this
+    if (this.#isEncrypted) {
+      socket.write(text, 'latin1', this.#onWritten)
+      return false
+    }
     // Node tells who asks at the end of the tick; most small writes are over by then, and a look is cheaper.
     socket.write(text, 'latin1')
     if (socket.writableLength === 0) return true
