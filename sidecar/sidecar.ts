@@ -1,6 +1,7 @@
 // The wiring of one identity: its parts, its doors, and how they go down. What it is given (credentials, world, recorder, clock) is
 // somebody else's to open and to close.
 
+import { randomInt } from 'node:crypto'
 import type { Clock } from '../host/clock.js'
 import { pause } from '../host/clock.js'
 import { type HealthDoor, openHealthDoor } from '../host/health-door.js'
@@ -17,7 +18,7 @@ import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Recorder } from './audit/recorder.js'
 import { CallIds } from './call/call-id.js'
 import { FieldRules } from './call/headers.js'
-import { openReplayGuard, REPLAY_LIMITS } from './call/replay.js'
+import { REPLAY_LIMITS, ReplayGuard } from './call/replay.js'
 import { Unread } from './call/unread.js'
 import { openCallCounter, registerGauges } from './call-counter.js'
 import type { AppPlace, RunningSidecar, SidecarConfig } from './config.js'
@@ -74,7 +75,12 @@ export async function openSidecar(options: SidecarOptions): Promise<Sidecar> {
   followRevocations(parts)
   const peers = openPeers(parts)
   const app = config.app === null ? null : openAppOf(parts, config.app, secrets)
-  const inside = { parts, app, replays: openReplayGuard(REPLAY_LIMITS), meshHost: meshHostOf(parts.id) }
+  const inside = {
+    parts,
+    app,
+    replays: new ReplayGuard(REPLAY_LIMITS, randomInt(2 ** 32)),
+    meshHost: meshHostOf(parts.id),
+  }
   const doors: Door[] = []
   let admin: HealthDoor | undefined
   const close = (): Promise<void> =>

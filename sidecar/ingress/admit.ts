@@ -4,6 +4,7 @@ import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { clientChain } from '../../host/tls.js'
 import { asMeshError, type MeshError } from '../../mesh/errors.js'
+import type { Svid } from '../../mesh/svid.js'
 import { PeerRefused, verifyPeer } from '../../mesh/verify-peer.js'
 import { checkStanding } from '../call/authorize.js'
 import { formatXfcc, isIdentityField, type ProvenCaller } from '../call/headers.js'
@@ -19,6 +20,8 @@ import type { Guest, Guests } from './guests.js'
 export interface Admitted {
   readonly connection: Connection
   readonly caller: ProvenCaller
+  /** Names the instance of the caller among all. */
+  readonly instance: string
   /** What it shares with the other connections of the same caller. */
   readonly guest: Guest
 }
@@ -45,12 +48,16 @@ export function admit(parts: Parts, socket: TLSSocket, guests: Guests): Admitted
     })
     const guest = guests.enter(svid, socket)
     connection.admit(svid)
-    return { connection, guest, caller: { svid, xfcc: formatXfcc(parts.id, svid, chain[0]?.subject ?? '') } }
+    const caller = { svid, xfcc: formatXfcc(parts.id, svid, chain[0]?.subject ?? '') }
+    return { connection, guest, caller, instance: instanceOf(svid) }
   } catch (error) {
     turnAway(parts, socket, asMeshError(error))
     return undefined
   }
 }
+
+const instanceOf = ({ id, instanceId, issuer, serial }: Svid): string =>
+  `${id} ${instanceId ?? `${issuer}:${serial}`}`
 
 /** Of peers of this mesh: the CAs that sign now, or did before a rotation. */
 function issuingKnown({ world, credentials }: Parts): X509Certificate[] {

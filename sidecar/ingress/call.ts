@@ -5,7 +5,7 @@ import { errorFields } from '../../host/log.js'
 import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { formatOperation } from '../../mesh/operation.js'
 import { meaningOf, type SpiffeId } from '../../mesh/spiffe-id.js'
-import { partyOf, type Svid } from '../../mesh/svid.js'
+import { partyOf } from '../../mesh/svid.js'
 import { authorize, type CallDecision, type CallDenial } from '../call/authorize.js'
 import { Exchange } from '../call/exchange.js'
 import type { AnswerHead, Exchanged, ExchangeOwner } from '../call/exchange-contract.js'
@@ -39,9 +39,6 @@ export function meshHostOf(id: SpiffeId): string {
   const meaning = meaningOf(id)
   return 'name' in meaning ? `${meaning.name}.mesh` : id
 }
-
-const instanceOf = ({ id, instanceId, issuer, serial }: Svid): string =>
-  `${id} ${instanceId ?? `${issuer}:${serial}`}`
 
 export class CallIn implements ExchangeOwner {
   readonly exchange: Exchange
@@ -83,13 +80,12 @@ export class CallIn implements ExchangeOwner {
   /** @throws MeshError CALL_* */
   #decide(head: RequestHead): void {
     const { parts, replays } = this.#inside
-    const { svid } = this.#admitted.caller
     const now = parts.clock.now()
     const claim = parseClaim(head.fields)
     const recognised = recognise(head, head.path)
     if (Number(firstOf(head.fields, 'content-length') ?? 0) > parts.limits.bodyMaxBytes)
       throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
-    if (claim !== undefined) replays.use(instanceOf(svid), claim.id, now)
+    if (claim !== undefined) replays.use(this.#admitted.instance, claim.id, now)
     const callId = claim?.id ?? parts.ids.next(now)
     const account = new Account(parts.books, callId, 'ingress')
     const trace = traceOf(head.fields, parts.ids, callId)

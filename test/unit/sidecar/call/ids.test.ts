@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { isMeshError } from '../../../../mesh/errors.js'
 import { CallIds, parseCallId, timeOfCallId } from '../../../../sidecar/call/call-id.js'
-import { openReplayGuard } from '../../../../sidecar/call/replay.js'
+import { ReplayGuard } from '../../../../sidecar/call/replay.js'
 import { traceOf } from '../../../../sidecar/call/trace.js'
 import {
   formatClaim,
@@ -92,7 +92,7 @@ describe('troth-call', () => {
 
 describe('the replay guard', () => {
   it('takes an id once from each caller', () => {
-    const guard = openReplayGuard({ idsPerCaller: 10, callers: 10, ids: 1000 })
+    const guard = new ReplayGuard({ idsPerCaller: 10, callers: 10, ids: 1000 }, 12_345)
     const id = ids.next(NOW)
     guard.use('a', id, NOW)
     guard.use('b', id, NOW)
@@ -100,7 +100,7 @@ describe('the replay guard', () => {
   })
 
   it('never takes again what it has forgotten', () => {
-    const guard = openReplayGuard({ idsPerCaller: 4, callers: 10, ids: 1000 })
+    const guard = new ReplayGuard({ idsPerCaller: 4, callers: 10, ids: 1000 }, 12_345)
     const used = Array.from({ length: 100 }, (_, nth) => ids.next(NOW + nth))
     for (const id of used) guard.use('a', id, NOW)
     for (const id of used) expect(codeOf(() => guard.use('a', id, NOW))).toBe('CALL_ID_INVALID')
@@ -108,7 +108,7 @@ describe('the replay guard', () => {
   })
 
   it('does not open a way back for a caller that was pushed out', () => {
-    const guard = openReplayGuard({ idsPerCaller: 4, callers: 2, ids: 1000 })
+    const guard = new ReplayGuard({ idsPerCaller: 4, callers: 2, ids: 1000 }, 12_345)
     const id = ids.next(NOW)
     guard.use('a', id, NOW)
     guard.use('b', ids.next(NOW + 1), NOW)
@@ -118,7 +118,7 @@ describe('the replay guard', () => {
   })
 
   it('forgets the oldest ids of the quietest callers when all have too many, and takes none of them again', () => {
-    const guard = openReplayGuard({ idsPerCaller: 50, callers: 100, ids: 200 })
+    const guard = new ReplayGuard({ idsPerCaller: 50, callers: 100, ids: 200 }, 12_345)
     const used = Array.from({ length: 1000 }, (_, nth) => ids.next(NOW + nth))
     for (const [nth, id] of used.entries()) guard.use(`caller ${nth % 20}`, id, NOW)
     for (const [nth, id] of used.entries())
@@ -127,7 +127,7 @@ describe('the replay guard', () => {
   })
 
   it('refuses ids from far ahead, which would shut others out', () => {
-    const guard = openReplayGuard({ idsPerCaller: 4, callers: 2, ids: 1000 })
+    const guard = new ReplayGuard({ idsPerCaller: 4, callers: 2, ids: 1000 }, 12_345)
     expect(codeOf(() => guard.use('a', ids.next(NOW + 3_600_000), NOW))).toBe('CALL_ID_INVALID')
   })
 })
