@@ -465,6 +465,10 @@ export const ERRORS = {
     'one caller holds as many connections to this sidecar as it may',
     'keep connections and use them again, or speak HTTP/2',
   ),
+  PEER_CALLS_EXCEEDED: unavailable(
+    'one caller has as many calls at this sidecar at once as it may',
+    'wait for answers before you ask for more',
+  ),
   PEER_EXPIRED: denied(
     "the peer's certificate expired while the connection was open",
     'renew it; a sidecar does so by itself when the CA is reachable',

@@ -51,9 +51,16 @@ export interface DoorLimits {
   readonly maxConnections: number
   /** Of one identity at the ingress; one more is turned away with its reason. */
   readonly maxConnectionsOfPeer: number
+  /** Calls that one identity has at the ingress at once, over all its connections; one more is refused unread. */
+  readonly maxCallsOfPeer: number
 }
 
-export const DOOR_LIMITS: DoorLimits = { headMs: 10_000, maxConnections: 4096, maxConnectionsOfPeer: 256 }
+export const DOOR_LIMITS: DoorLimits = {
+  headMs: 10_000,
+  maxConnections: 4096,
+  maxConnectionsOfPeer: 256,
+  maxCallsOfPeer: 8192,
+}
 
 /**
  * Of connections between sidecars, at both ends. The window of a connection is that of 64 streams: so many may stand still, because nobody

@@ -99,7 +99,8 @@ function answerInHttp2(
   clock.after(LINGER_MS, () => socket.destroy())
 }
 
-const DEAF: StreamSink = {
+/** Of a stream that was answered, or refused, at its head. */
+export const DEAF: StreamSink = {
   onData: () => undefined,
   onTrailers: () => undefined,
   onEnd: () => undefined,

@@ -64,6 +64,7 @@ export class CallIn implements ExchangeOwner {
     this.exchange = new Exchange(near, this, inside.parts.limits, inside.parts.sweep)
     inside.parts.inFlight.begin()
     admitted.connection.enter()
+    admitted.guest.calls += 1
   }
 
   start(head: RequestHead): void {
@@ -254,6 +255,7 @@ export class CallIn implements ExchangeOwner {
   #leave(): void {
     this.#inside.parts.inFlight.end()
     this.#admitted.connection.leave()
+    this.#admitted.guest.calls -= 1
   }
 
   // What the exchange asks and tells.

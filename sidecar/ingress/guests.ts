@@ -1,5 +1,5 @@
-// What all connections of one caller have at the ingress, together: how many they are, what they leave unread, and what their calls hold of
-// the app. One caller, with as many certificates and instances as it likes, may not take what the others need.
+// What all connections of one caller have at the ingress, together: how many they are, how many calls they carry, what they leave unread,
+// and what is held of the app. One caller, with as many certificates and instances as it likes, may not take what the others need.
 
 import type { TLSSocket } from 'node:tls'
 import type { SpiffeId } from '../../mesh/spiffe-id.js'
@@ -11,6 +11,8 @@ import type { Holder } from './app.js'
 
 export interface Guest extends Holder {
   readonly unread: Unread
+  /** That run now; CallIn's own. */
+  calls: number
 }
 
 interface Held extends Guest {
@@ -31,7 +33,7 @@ export class Guests {
    * @throws PeerRefused PEER_CONNECTIONS_EXCEEDED
    */
   enter(svid: Svid, socket: TLSSocket): Guest {
-    const guest = this.#held.get(svid.id) ?? { unread: new Unread(), connections: 0, held: 0 }
+    const guest = this.#held.get(svid.id) ?? { unread: new Unread(), connections: 0, calls: 0, held: 0 }
     if (guest.connections >= this.#max)
       throw new PeerRefused('PEER_CONNECTIONS_EXCEEDED', `${svid.id} has too many connections`, partyOf(svid))
     guest.connections += 1

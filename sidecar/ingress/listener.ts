@@ -16,10 +16,11 @@ import { answerProblem } from '../call/problem-answer.js'
 import { formatReply, TROTH_CALL } from '../call/troth-call.js'
 import type { RequestHead } from '../http/message.js'
 import type { HttpStream, StreamSink } from '../http/stream.js'
+import { H2 } from '../http/stream-error.js'
 import type { Parts } from '../parts.js'
 import { type Door, openDoor } from '../transport/door.js'
 import { ServedConnection, type Service } from '../transport/serve.js'
-import { type Admitted, admit } from './admit.js'
+import { type Admitted, admit, DEAF } from './admit.js'
 import { CallIn, type Inside } from './call.js'
 import { Guests } from './guests.js'
 import { openWitnessStand } from './witness.js'
@@ -88,9 +89,17 @@ class PeerService implements Service {
   }
 
   onRequest(stream: HttpStream, head: RequestHead): StreamSink {
+    if (this.#admitted.guest.calls >= this.#inside.parts.doors.maxCallsOfPeer) return this.#tooMany(stream)
     const call = new CallIn(this.#inside, this.#admitted, stream)
     call.start(head)
     return call.exchange
+  }
+
+  /** An answer would be one thing more to keep for who does not read. */
+  #tooMany(stream: HttpStream): StreamSink {
+    this.onRefused(new MeshError('PEER_CALLS_EXCEEDED', 'too many calls at once'), null)
+    stream.reset(H2.REFUSED_STREAM)
+    return DEAF
   }
 
   onRefused(error: MeshError, answer: HttpStream | null): void {

@@ -3,10 +3,13 @@ import type { TLSSocket } from 'node:tls'
 import { expect, it } from 'vitest'
 import { issueLeaf } from '../../certs-dev/hierarchy.js'
 import type { Identity } from '../../member/identity/credentials.js'
+import { H2 } from '../../sidecar/http/stream-error.js'
+import { FRAME } from '../../sidecar/http2/frames.js'
 import { DOOR_LIMITS } from '../../sidecar/parts.js'
-import { headers, PREFACE, SETTINGS_ACK, settings } from '../support/http2-raw.js'
+import { codeOf, END_HEADERS, headers, PREFACE, reset, SETTINGS_ACK, settings } from '../support/http2-raw.js'
 import { heldBytes } from '../support/memory.js'
 import { connectPlain, connectTls, request, sendRaw, statusOf } from '../support/raw-http.js'
+import { head, openAttacker, SIEGE_POLICY } from '../support/siege.js'
 import { startApp, type TestApp } from '../support/sse.js'
 import { identityOf, startMesh, type TestMesh, type TestSidecar } from '../support/start-mesh.js'
 
@@ -131,4 +134,40 @@ it('answers that a local client has not read when it leaves take nothing from th
   }
   const answer = await request(`${planner.urlOf('tickets')}/tickets/1`)
   expect(answer.body).toHaveLength(PIECE_BYTES)
+})
+
+it('calls beyond the share of one identity are refused at their head, over whichever connections they come; others are served', async () => {
+  await using app = await startApp(({ method }, response) => {
+    if (method === 'GET') response.end('ok')
+  })
+  await using mesh = await startMesh(SIEGE_POLICY)
+  const tickets = await mesh.start('tickets', {
+    app: app.place,
+    doors: { ...DOOR_LIMITS, maxCallsOfPeer: 20 },
+  })
+  const planner = await mesh.start('planner')
+  const mallory = await leafOf(mesh, 'mallory')
+  const attackers = [
+    await openAttacker(mesh, { tickets }, mallory),
+    await openAttacker(mesh, { tickets }, mallory),
+  ]
+  for (const attacker of attackers) {
+    for (let id = 1; id < 30; id += 2) attacker.send(headers(id, head('POST'), END_HEADERS))
+    await attacker.sendAndKnow()
+  }
+  const refused = attackers.flatMap(({ frames }) => frames.filter(({ type }) => type === FRAME.RST_STREAM))
+  expect(refused.map(codeOf)).toEqual(Array(10).fill(H2.REFUSED_STREAM))
+  expect(tickets.records.refusals.map(({ reason, peer }) => [reason, peer.id])).toEqual(
+    Array(10).fill(['PEER_CALLS_EXCEEDED', mesh.id('mallory')]),
+  )
+  expect((await request(`${planner.urlOf('tickets')}/tickets/1`)).status).toBe(200)
+  // what has ended makes room
+  const [first, second] = attackers
+  for (let id = 1; id < 30; id += 2) first?.send(reset(id, H2.CANCEL))
+  await first?.sendAndKnow()
+  second?.send(headers(101, head('GET')))
+  await second?.until((frames) =>
+    frames.some(({ streamId, type }) => streamId === 101 && type === FRAME.DATA),
+  )
+  for (const attacker of attackers) attacker.destroy()
 })
