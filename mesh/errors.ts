@@ -623,7 +623,7 @@ export const ERRORS = {
     status: 429,
     exit: 1,
     retryable: true,
-    when: 'the caller leaves too much of its answers unread',
+    when: 'the caller leaves too much of its answers unread, or one of them for too long',
     hint: 'read answers as they come, or ask for fewer at once',
   },
   CALL_CUT: unavailable('the call was cut while it ran', 'see troth why CALL_ID'),

@@ -340,17 +340,18 @@ export class Exchange implements StreamSink, HearsFar, Swept {
     return Math.min(this.#deadline(), this.#startedAt + this.#limits.maxAgeMs)
   }
 
+  #whoIsLate(): MeshError {
+    if (this.#phase === 'request')
+      return new MeshError('CALL_TIMEOUT', 'the request body did not arrive in time')
+    if (this.#isNearBlocked) return new MeshError('CALL_UNREAD', 'the answer was not read in time')
+    return new MeshError('CALLEE_TIMEOUT', 'the answer did not arrive in time')
+  }
+
   look(now: number): number {
     if (this.#phase === 'over' || this.#phase === 'held') return Number.POSITIVE_INFINITY
     if (now >= this.#startedAt + this.#limits.maxAgeMs)
       this.fail(new MeshError('CALL_CUT', 'the call is older than stream.maxAge'), 'cut')
-    else if (now >= this.#deadline())
-      this.fail(
-        this.#phase === 'request'
-          ? new MeshError('CALL_TIMEOUT', 'the request body did not arrive in time')
-          : new MeshError('CALLEE_TIMEOUT', 'the answer did not arrive in time'),
-        'failed',
-      )
+    else if (now >= this.#deadline()) this.fail(this.#whoIsLate(), 'failed')
     return this.isOver ? Number.POSITIVE_INFINITY : this.#nextLook()
   }
 }

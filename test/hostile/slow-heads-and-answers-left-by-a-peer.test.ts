@@ -141,3 +141,23 @@ it('refusals that a peer opens no window for are taken back after half a minute'
   expect(before - heldBytes()).toBeGreaterThan(streams * 500)
   attacker.destroy()
 })
+
+it('an answer that a peer opens no window for ends after the idle time, and it is not the callee who was late', async () => {
+  const clock = manualClock()
+  await using app = await startApp((_, response) => void response.end(Buffer.alloc(MEGABYTE)))
+  await using mesh = await startMesh(SIEGE_POLICY)
+  const siege = await openSiege(mesh, app, clock)
+  const attacker = await openAttacker(mesh, siege, siege.mallory)
+  attacker.send(settings([4, 0]), headers(1, head('GET')))
+  await attacker.until((frames) =>
+    frames.some(({ type, streamId }) => type === FRAME.HEADERS && streamId === 1),
+  )
+  for (let turn = 0; turn < 20; turn++) await turned()
+  clock.advance(10 * 60_000)
+  expect(await siege.tickets.records.end()).toMatchObject({
+    outcome: 'failed',
+    reason: 'CALL_UNREAD',
+    status: 200,
+  })
+  attacker.destroy()
+})
