@@ -3,7 +3,7 @@
 // connection away. Never shown to apps or agents.
 
 import { ERRORS, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
-import { type RawFields, valuesOf } from '../http/message.js'
+import { onlyOf, type RawFields, valuesOf } from '../http/message.js'
 import { parseCallId } from './call-id.js'
 
 export const TROTH_CALL = 'troth-call'
@@ -35,7 +35,7 @@ export function formatClaim({ id, sentAt }: CallClaim): string {
  * @throws MeshError CALL_ID_INVALID
  */
 export function parseClaim(fields: RawFields): CallClaim | undefined {
-  const plain = PLAIN_CLAIM.exec(only(fields) ?? '')
+  const plain = PLAIN_CLAIM.exec(onlyOf(fields, TROTH_CALL) ?? '')
   if (plain !== null) return { id: plain[1] ?? '', sentAt: Number(plain[2]) }
   const members = parseMembers(fields)
   if (members === undefined) return undefined
@@ -50,7 +50,7 @@ export function formatReply({ id, denied }: CallReply): string {
 
 /** True for the answer to this call, not denied, in the words that sidecars write; what is in others must be parsed. */
 export function isPlainReply(fields: RawFields, callId: string): boolean {
-  const value = only(fields)
+  const value = onlyOf(fields, TROTH_CALL)
   return (
     value !== undefined &&
     value.length === PLAIN_REPLY.length + callId.length &&
@@ -73,17 +73,6 @@ export function parseReply(fields: RawFields): CallReply | undefined {
     denied:
       denied === undefined ? null : Object.hasOwn(ERRORS, denied) ? (denied as MeshErrorCode) : 'INTERNAL',
   }
-}
-
-/** The value when the field stands once. */
-function only(fields: RawFields): string | undefined {
-  let value: string | undefined
-  for (let at = 0; at < fields.length; at += 2) {
-    if (fields[at] !== TROTH_CALL) continue
-    if (value !== undefined) return undefined
-    value = fields[at + 1]
-  }
-  return value
 }
 
 function parseMembers(fields: RawFields): ReadonlyMap<string, string> | undefined {

@@ -4,7 +4,7 @@
 import { errorFields } from '../../host/log.js'
 import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
 import { formatOperation } from '../../mesh/operation.js'
-import type { AgentName, SpiffeId } from '../../mesh/spiffe-id.js'
+import type { SpiffeId } from '../../mesh/spiffe-id.js'
 import { partyOf } from '../../mesh/svid.js'
 import { checkStanding } from '../call/authorize.js'
 import { Exchange } from '../call/exchange.js'
@@ -22,7 +22,7 @@ import { type Recognised, recognise } from '../operation/http.js'
 import type { Parts } from '../parts.js'
 import type { PeerConnection } from './peer-connection.js'
 import type { Peers } from './peers.js'
-import { calleeId } from './resolve.js'
+import type { Callee } from './resolve.js'
 
 /** Failures to get through, as opposed to refusals to try: the decision was to permit. */
 const NOT_REACHED: ReadonlySet<MeshErrorCode> = new Set([
@@ -34,7 +34,7 @@ const NOT_REACHED: ReadonlySet<MeshErrorCode> = new Set([
 ])
 
 export interface Destination {
-  readonly callee: AgentName
+  readonly callee: Callee
   readonly recognised: Recognised
 }
 
@@ -42,12 +42,13 @@ export interface Destination {
 export function readDestination(
   { limits }: Parts,
   head: RequestHead,
-  address: { readonly callee: AgentName; readonly originForm: string },
+  callee: Callee,
+  originForm: string,
 ): Destination {
-  const recognised = recognise(head, address.originForm)
+  const recognised = recognise(head, originForm)
   if (Number(firstOf(head.fields, 'content-length') ?? 0) > limits.bodyMaxBytes)
     throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
-  return { callee: address.callee, recognised }
+  return { callee, recognised }
 }
 
 export class CallOut implements ExchangeOwner {
@@ -89,7 +90,7 @@ export class CallOut implements ExchangeOwner {
     const world = parts.world.current()
     const trace = traceOf(head.fields, parts.ids, callId)
     this.#account = new Account(parts.books, callId, 'egress')
-    this.#callee = calleeId(world, callee)
+    this.#callee = callee.id
     const fields = fieldsToMesh(parts.rules, head.fields, trace, { id: callId, sentAt: now })
     // whether the body is wanted is said where the call is permitted (RFC 9110 §10.1.1)
     this.awaitsContinue = firstOf(head.fields, 'expect') !== undefined
@@ -97,7 +98,7 @@ export class CallOut implements ExchangeOwner {
     this.#head = {
       method: head.method,
       scheme: 'https',
-      authority: `${callee}.mesh`,
+      authority: callee.host,
       path: recognised.target,
       protocol: head.protocol,
       fields,

@@ -19,6 +19,7 @@ import { readAddress } from './address.js'
 import { CallOut, type Destination, readDestination } from './call.js'
 import { type CredentialCheck, checkLocal } from './guard.js'
 import type { Peers } from './peers.js'
+import { type Callee, calleeOf } from './resolve.js'
 import { refuseMeshHost, TunnelOut, type Tunnels } from './tunnel.js'
 
 export interface DoorOptions {
@@ -64,6 +65,8 @@ class LocalService implements Service {
   readonly #remoteAddress: string | null
   /** The credential that it has shown. */
   #proven: string | null = null
+  /** Whom it called last. */
+  #callee: Callee | undefined
 
   constructor(options: DoorOptions, port: number, remoteAddress: string | null) {
     this.#options = options
@@ -99,7 +102,13 @@ class LocalService implements Service {
     const address = readAddress(host, head.path, only)
     if (checkCredential !== null)
       this.#proven = checkCredential(head.fields, address.credential, this.#proven)
-    return readDestination(parts, head, address)
+    return readDestination(parts, head, this.#known(address.callee), address.originForm)
+  }
+
+  /** Whom the name means: most connections speak to one agent, and are not told its identity anew for each call. */
+  #known(name: AgentName): Callee {
+    if (this.#callee?.name !== name) this.#callee = calleeOf(this.#options.parts.world.current(), name)
+    return this.#callee
   }
 
   /**

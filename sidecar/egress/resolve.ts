@@ -5,9 +5,17 @@ import { MeshError } from '../../mesh/errors.js'
 import { type AgentName, namedId, type SpiffeId } from '../../mesh/spiffe-id.js'
 import type { Endpoint } from '../../mesh/wire/feed.js'
 
-/** The only identity that may answer for the name. */
-export function calleeId(world: World, name: AgentName): SpiffeId {
-  return namedId(world.trustDomain, 'agent', name)
+/** Whom a name means. */
+export interface Callee {
+  readonly name: AgentName
+  /** The only identity that may answer for the name. */
+  readonly id: SpiffeId
+  /** `tickets.mesh` */
+  readonly host: string
+}
+
+export function calleeOf(world: World, name: AgentName): Callee {
+  return { name, id: namedId(world.trustDomain, 'agent', name), host: `${name}.mesh` }
 }
 
 /**

@@ -46,6 +46,17 @@ export function firstOf(fields: RawFields, name: string): string | undefined {
   return undefined
 }
 
+/** The value of a field that stands once; undefined when there is none, or more than one. */
+export function onlyOf(fields: RawFields, name: string): string | undefined {
+  let value: string | undefined
+  for (let at = 0; at < fields.length; at += 2) {
+    if (fields[at] !== name) continue
+    if (value !== undefined) return undefined
+    value = fields[at + 1]
+  }
+  return value
+}
+
 /** The name as CGI-like readers see it, to whom `_`, `.` and the like are one: two spellings of one field must not differ in trust. */
 export function foldName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9-]/g, '-')
