@@ -88,7 +88,7 @@ export function openSegments(db: Sqlite): SegmentReader {
     'SELECT max(place) AS place FROM segment WHERE place >= ? AND place <= ?',
   )
   const stored = db.prepare<unknown[], Stored>(
-    'SELECT place, encoding, CAST(lines AS BLOB) AS bytes FROM segment WHERE place >= ? AND place < ? ORDER BY place',
+    'SELECT place, encoding, CAST(lines AS BLOB) AS bytes FROM segment WHERE place >= ? AND place < ? ORDER BY place LIMIT 1',
   )
   const before: SegmentReader['before'] = (number, place, holding) =>
     holding === null ? below.get(placeOf(number, 0), place) : holds.get(placeOf(number, 0), place, holding)
@@ -106,9 +106,18 @@ export function openSegments(db: Sqlite): SegmentReader {
     },
     stretch(number, seq, max) {
       const start = starts.get(placeOf(number, 0), placeOf(number, seq))?.place ?? placeOf(number, seq)
-      return stretchOf(stored.iterate(start, endOf(number)), seq, max)
+      return stretchOf(storedFrom(stored, start, endOf(number)), seq, max)
     },
   }
+}
+
+/** One statement, run again and again: what Statement.iterate() makes aborts the process when it is collected (host/sqlite.ts). */
+function* storedFrom(
+  stored: { get(from: number, to: number): Stored | undefined },
+  from: number,
+  to: number,
+): Generator<Stored, void, undefined> {
+  for (let next = stored.get(from, to); next !== undefined; next = stored.get(next.place + 1, to)) yield next
 }
 
 interface Stored {
