@@ -49,6 +49,8 @@ export class Exchange implements StreamSink, HearsFar, Swept {
   #isTunnel = false
   #status: number | null = null
   #denied: MeshErrorCode | null = null
+  /** The length of the answer's body, when its head says one. */
+  #announced: number | null = null
   /** Body bytes from the caller to the callee, and back. */
   bytesIn = 0
   bytesOut = 0
@@ -167,7 +169,14 @@ export class Exchange implements StreamSink, HearsFar, Swept {
   onReset(): void {
     if (this.#phase === 'over') return
     const reason = this.#owner.cutReason()
-    this.#finish(reason === undefined ? 'aborted' : 'cut', reason ?? 'OK')
+    if (reason !== undefined) this.#finish('cut', reason)
+    else if (this.#isAllPassedOn) this.#finishWhole()
+    else this.#finish('aborted', 'OK')
+  }
+
+  /** The near side has every byte that the head announced: it may leave before the far side has said that this was all. */
+  get #isAllPassedOn(): boolean {
+    return this.#announced === this.bytesOut && !this.#isNearBlocked
   }
 
   /** The near side takes more of the answer. */
@@ -200,7 +209,9 @@ export class Exchange implements StreamSink, HearsFar, Swept {
       this.fail(unanswerable(error), 'failed')
       return
     }
-    this.#enter(firstOf(head.fields, 'content-length') === undefined ? 'stream' : 'answer')
+    const length = firstOf(head.fields, 'content-length')
+    if (length !== undefined && !this.#isTunnel) this.#announced = Number(length)
+    this.#enter(length === undefined ? 'stream' : 'answer')
   }
 
   farData(bytes: Buffer): void {
@@ -266,6 +277,10 @@ export class Exchange implements StreamSink, HearsFar, Swept {
   #completed(): void {
     // an answer that came before the request was whole: the rest is not wanted
     if (!this.near.isRemoteEnded) this.near.reset(H2.NO_ERROR)
+    this.#finishWhole()
+  }
+
+  #finishWhole(): void {
     this.#finish(this.#denied === null ? 'completed' : 'failed', this.#denied ?? 'OK')
   }
 
