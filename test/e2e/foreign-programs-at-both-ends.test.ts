@@ -62,9 +62,11 @@ async function freePort(): Promise<number> {
 const isListening = (port: number): Promise<true | undefined> =>
   new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
-    socket.once('connect', () => resolve(true))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
     socket.once('error', () => resolve(undefined))
-    socket.once('close', () => socket.destroy())
   })
 
 let app: http.Server
