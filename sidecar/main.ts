@@ -3,6 +3,7 @@
 
 import { userInfo } from 'node:os'
 import { type Clock, pause, systemClock } from '../host/clock.js'
+import { collectOnOneThread } from '../host/garbage.js'
 import { type Lifecycle, openLifecycle } from '../host/lifecycle.js'
 import { type Log, openLog } from '../host/log.js'
 import { openMetrics } from '../host/metrics.js'
@@ -56,6 +57,7 @@ interface Shared {
 }
 
 function openShared({ logLevel }: SidecarConfig['settings']): Shared {
+  collectOnOneThread()
   const clock = systemClock
   const write = (line: string): void => void process.stderr.write(`${line}\n`)
   const log = openLog({ clock, level: logLevel, write })

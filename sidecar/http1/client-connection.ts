@@ -76,8 +76,7 @@ export class Http1Client implements StreamCore, SenderEvents, BodySink {
     this.#answer = 'silent'
     this.#interims = 0
     this.#tookBody = false
-    if (follows === 'nothing' || head.protocol !== null) this.#sender.push()
-    else this.#sender.wake()
+    this.#sender.wake()
     return stream
   }
 
@@ -245,7 +244,7 @@ export class Http1Client implements StreamCore, SenderEvents, BodySink {
     if (stream === null || !this.#write(bytes, trailers)) return
     stream.local = 'closed'
     if (this.#isTunnel) this.#sender.shut()
-    else this.#sender.push()
+    else this.#sender.wake()
     if (stream.isClosed) this.#over(stream)
   }
 

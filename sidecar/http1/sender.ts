@@ -57,12 +57,10 @@ export class Sender {
     this.#length += bytes.length
   }
 
-  /** What waits leaves now, or as soon as the write before it is done. */
-  push(): void {
-    if (!this.#isWriting) this.flush()
-  }
-
-  /** What waits leaves at the end of the turn. */
+  /**
+   * What waits leaves at the end of the turn, behind the writes of the other connections: writes in a row cost less than writes between
+   * which something is computed, because whoever is woken by the first is still awake at the next.
+   */
   wake(): void {
     if (this.#isScheduled || this.#end === 'ended') return
     this.#isScheduled = true
@@ -143,14 +141,18 @@ export class Sender {
   shut(): void {
     if (this.#end !== 'open') return
     this.#end = 'shutting'
-    this.push()
+    this.#hurry()
   }
 
   /** The wire is closed behind what waits. */
   end(): void {
     if (this.#end === 'ending' || this.#end === 'ended') return
     this.#end = 'ending'
-    this.push()
+    this.#hurry()
+  }
+
+  #hurry(): void {
+    if (!this.#isWriting) this.flush()
   }
 
   /** Nothing more can be written. */

@@ -220,7 +220,7 @@ export class Http1Server implements StreamCore, SenderEvents, BodySink {
     // HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
     if (this.#request?.version !== '1.1') return
     this.#sender.text(formatResponse(head, ''))
-    this.#sender.push()
+    this.#sender.wake()
   }
 
   sendHead(head: ResponseHead, follows: Follows): void {
@@ -243,8 +243,8 @@ export class Http1Server implements StreamCore, SenderEvents, BodySink {
     this.#sender.text(formatResponse(head, framing.line + this.#connectionLine(version)))
     this.#writer.begin(framing.form, framing.length)
     stream.local = 'body'
+    this.#sender.wake()
     if (follows === 'nothing') this.#endLocal(stream)
-    else this.#sender.wake()
   }
 
   #connectionLine(version: '1.0' | '1.1'): string {
@@ -281,7 +281,7 @@ export class Http1Server implements StreamCore, SenderEvents, BodySink {
   #endLocal(stream: Stream): void {
     stream.local = 'closed'
     if (this.#tunnel === 'open') this.#sender.shut()
-    else this.#sender.push()
+    else this.#sender.wake()
     if (stream.isClosed) this.#over(stream)
     else this.#balance()
   }

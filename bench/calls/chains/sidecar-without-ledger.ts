@@ -5,6 +5,7 @@
 import path from 'node:path'
 import { systemClock } from '../../../host/clock.js'
 import { readConfig } from '../../../host/config.js'
+import { collectOnOneThread } from '../../../host/garbage.js'
 import { openLifecycle } from '../../../host/lifecycle.js'
 import { openLog } from '../../../host/log.js'
 import { openMetrics } from '../../../host/metrics.js'
@@ -37,6 +38,7 @@ async function main([home = '', agent = '', app = '-', ...ports]: readonly strin
     dev: true,
     settings,
   }
+  collectOnOneThread()
   const clock = systemClock
   const log = openLog({ clock, level: 'warn', write: (line) => void process.stderr.write(`${line}\n`) })
   const lifecycle = openLifecycle()

@@ -39,13 +39,16 @@ describe.each([
   ['that takes text at once', true],
   ['that says later what it took', false],
 ])('on a wire %s', (_what, isInstant) => {
-  it('what was pushed is there in order, whatever it came as', () => {
+  it('what was said is there in order, whatever it came as, at the end of a turn', () => {
     const { wire, sender, turn } = open(isInstant)
     sender.text('a')
-    sender.push()
+    sender.wake()
+    expect(wire.output).toBe('')
+    turn()
     sender.text('b')
     sender.bytes(Buffer.alloc(10_000, 'c'))
-    sender.push()
+    sender.wake()
+    turn()
     sender.text('d')
     sender.wake()
     for (let turns = 0; turns < 4; turns++) turn()
@@ -61,7 +64,8 @@ describe.each([
     sender.end()
     expect(wire.isClosed).toBe(true)
     sender.text('late')
-    sender.push()
+    sender.wake()
+    turn()
     expect(wire.output).toBe('last')
   })
 
@@ -69,7 +73,6 @@ describe.each([
     const { wire, sender, drained, turn } = open(isInstant)
     for (let nth = 0; nth < 20; nth++) sender.text('x'.repeat(4096))
     expect(sender.wakeOrHold()).toBe(false)
-    sender.push()
     expect(drained()).toBe(0)
     for (let turns = 0; turns < 3; turns++) turn()
     expect([drained(), wire.output.length]).toEqual([1, 20 * 4096])
