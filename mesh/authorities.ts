@@ -1,8 +1,10 @@
-// What is remembered of the CA certificates of one trust bundle, so that a judgement parses the leaf alone. It makes judgements
-// faster and never decides one: what is known is what reading the same bytes again would say.
+// What is remembered of the certificates of one trust bundle: its CAs, so that a judgement parses the leaf alone, and leaves that were led
+// to a root, for peers that connect again and again. It makes judgements faster and never decides one: what is known is what reading and
+// verifying the same bytes again would say.
 
 import { hash, type X509Certificate } from 'node:crypto'
 import { type Certificate, readCertificate } from './certificate.js'
+import type { Svid } from './svid.js'
 
 /** One certificate of a path with what it says. */
 export interface Link {
@@ -12,6 +14,13 @@ export interface Link {
   readonly keyFingerprint: string
 }
 
+/** A leaf and how it leads to a root of the bundle, signature by signature. Nothing here says that it is valid now, or was not revoked. */
+export interface Proven {
+  readonly svid: Svid
+  /** Leaf first, root last. */
+  readonly path: readonly [Link, ...Link[]]
+}
+
 export interface Authorities {
   /** The roots of the bundle, in order. @throws MeshError PEER_CERT_MALFORMED */
   roots(): readonly Link[]
@@ -19,13 +28,21 @@ export interface Authorities {
   read(certificate: X509Certificate): Link
   /** Remembers a CA certificate that a root vouches for: only those, so that no stranger fills the memory. */
   remember(link: Link): void
+  /** What was proved of exactly this leaf; undefined when nothing was, or it is forgotten. */
+  proven(leafDer: Buffer): Proven | undefined
+  /** Remembers a leaf that a root vouches for: only those, so that no stranger fills the memory. */
+  rememberProven(proven: Proven): void
 }
 
 /** Issuing CAs at once: the present one, the last one, and a few for meshes with several. The oldest is forgotten. */
 const MAX_KNOWN = 8
+/** Leaves at once, some 8 KB each. The oldest is forgotten. */
+const MAX_PROVEN = 256
 
 export function openAuthorities(roots: readonly X509Certificate[]): Authorities {
   const known = new Map<string, Link>()
+  // by their whole bytes: nothing else is theirs
+  const leaves = new Map<string, Proven>()
   let rootLinks: readonly Link[] | undefined
   return {
     roots() {
@@ -35,12 +52,20 @@ export function openAuthorities(roots: readonly X509Certificate[]): Authorities 
     read: (certificate) => known.get(certificate.fingerprint256) ?? linkOf(certificate),
     remember(link) {
       const { fingerprint256 } = link.certificate
-      if (known.has(fingerprint256)) return
-      const [oldest] = known.keys()
-      if (known.size === MAX_KNOWN && oldest !== undefined) known.delete(oldest)
-      known.set(fingerprint256, link)
+      if (!known.has(fingerprint256)) keepNewest(known, MAX_KNOWN, fingerprint256, link)
+    },
+    proven: (leafDer) => leaves.get(leafDer.toString('latin1')),
+    rememberProven(proven) {
+      const bytes = proven.path[0].certificate.raw.toString('latin1')
+      if (!leaves.has(bytes)) keepNewest(leaves, MAX_PROVEN, bytes, proven)
     },
   }
+}
+
+function keepNewest<T>(kept: Map<string, T>, max: number, key: string, value: T): void {
+  const [oldest] = kept.keys()
+  if (kept.size === max && oldest !== undefined) kept.delete(oldest)
+  kept.set(key, value)
 }
 
 /** @throws MeshError PEER_CERT_MALFORMED */

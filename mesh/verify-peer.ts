@@ -4,7 +4,7 @@
 
 import type { X509Certificate } from 'node:crypto'
 import type { Party } from './audit-record.js'
-import { type Link, linkOf } from './authorities.js'
+import { type Link, linkOf, type Proven } from './authorities.js'
 import type { Certificate } from './certificate.js'
 import { MeshError, type MeshErrorCode, type MeshErrorOptions } from './errors.js'
 import { covers, type Revocations } from './revocation.js'
@@ -49,7 +49,7 @@ const MAX_CHAIN = 4
  * @throws PeerRefused PEER_CERT_EXPIRED | PEER_CERT_NOT_YET_VALID | PEER_REVOKED | PEER_KIND_WRONG | PEER_UNEXPECTED
  */
 export function verifyPeer(question: Question): Svid {
-  const { chain, tlsAuthorized, bundles, revocations, expected, now } = question
+  const { chain, bundles } = question
   const [first, ...others] = chain
   if (first === undefined) throw new MeshError('PEER_NO_CERTIFICATE', 'the peer showed no certificate')
   if (chain.length > MAX_CHAIN) throw untrusted(`it has more than ${MAX_CHAIN} certificates`)
@@ -71,14 +71,41 @@ export function verifyPeer(question: Question): Svid {
   if (path === undefined || issuing === undefined) throw untrusted(`no root of ${trustDomain} vouches for it`)
   for (const link of path.slice(1)) checkSigner(link, trustDomain)
   for (const link of path.slice(1, -1)) authorities.remember(link)
-  const svid = svidOf(first, leaf.says, issuing.keyFingerprint)
+  const proven = { svid: svidOf(first, leaf.says, issuing.keyFingerprint), path }
+  checkProven(proven, question)
+  authorities.rememberProven(proven)
+  return proven.svid
+}
 
+/**
+ * Judges a peer by its leaf alone, when exactly this leaf was led to a root of the same bundle before: a signature that held once holds for
+ * ever. All that time, revocation and TLS may change is asked anew.
+ *
+ * @param leafDer as presented
+ * @returns undefined when it was not, or when anything stands against the peer now: `verifyPeer` has to say, with the chain
+ */
+export function verifyAgain(leafDer: Buffer, question: Omit<Question, 'chain'>): Proven | undefined {
+  for (const { authorities } of question.bundles.values()) {
+    const proven = authorities.proven(leafDer)
+    if (proven === undefined) continue
+    try {
+      checkProven(proven, question)
+      return proven
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error
+    }
+  }
+  return undefined
+}
+
+/** What may change from one connection to the next, of a leaf that a root vouches for. @throws PeerRefused, or PEER_CHAIN_UNTRUSTED */
+function checkProven({ svid, path }: Proven, question: Omit<Question, 'chain'>): void {
+  const { tlsAuthorized, revocations, expected, now } = question
   for (const { says } of path) checkValidity(says, svid, now)
   if (!tlsAuthorized) throw untrusted('TLS did not accept it')
   if (covers(revocations, svid) || isByRevoked(path, revocations))
-    throw new PeerRefused('PEER_REVOKED', `${id} was revoked`, partyOf(svid))
+    throw new PeerRefused('PEER_REVOKED', `${svid.id} was revoked`, partyOf(svid))
   checkExpected(svid, expected)
-  return svid
 }
 
 /** True when any CA of the path is withdrawn, by its key or its certificate: a stolen key may have made itself another below it. */
@@ -101,7 +128,7 @@ function findPath(
   path: readonly [Link, ...Link[]],
   pool: readonly Link[],
   roots: readonly Link[],
-): readonly Link[] | undefined {
+): readonly [Link, ...Link[]] | undefined {
   const last = path.at(-1) ?? path[0]
   const root = roots.find((each) => hasSigned(each, last, authoritiesBelow(path)))
   if (root !== undefined) return [...path, root]

@@ -2,10 +2,10 @@
 
 import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import { clientChain } from '../../host/tls.js'
+import { clientChain, presentedLeaf } from '../../host/tls.js'
 import { asMeshError, type MeshError } from '../../mesh/errors.js'
 import type { Svid } from '../../mesh/svid.js'
-import { PeerRefused, verifyPeer } from '../../mesh/verify-peer.js'
+import { PeerRefused, verifyAgain, verifyPeer } from '../../mesh/verify-peer.js'
 import { checkStanding } from '../call/authorize.js'
 import { formatXfcc, isIdentityField, type ProvenCaller } from '../call/headers.js'
 import { answerOnSocket, answerProblem, LINGER_MS } from '../call/problem-answer.js'
@@ -26,6 +26,7 @@ export interface Admitted {
   readonly guest: Guest
 }
 
+const EXPECTED = { kinds: ['agent', 'operator', 'foreign'] } as const
 const NOBODY = { id: null, instance: null, serial: null }
 
 /**
@@ -34,26 +35,32 @@ const NOBODY = { id: null, instance: null, serial: null }
  */
 export function admit(parts: Parts, socket: TLSSocket, guests: Guests): Admitted | undefined {
   const connection = parts.connections.register(socket, 'ingress')
-  const chain = clientChain(socket, issuingKnown(parts))
-  const { bundles, revocations } = parts.world.current()
   try {
     checkStanding(parts.standing())
-    const svid = verifyPeer({
-      chain,
-      tlsAuthorized: socket.authorized,
-      bundles,
-      revocations,
-      expected: { kinds: ['agent', 'operator', 'foreign'] },
-      now: parts.clock.now(),
-    })
+    const { svid, subject } = judge(parts, socket)
     const guest = guests.enter(svid, socket)
     connection.admit(svid)
-    const caller = { svid, xfcc: formatXfcc(parts.id, svid, chain[0]?.subject ?? '') }
+    const caller = { svid, xfcc: formatXfcc(parts.id, svid, subject) }
     return { connection, guest, caller, instance: instanceOf(svid) }
   } catch (error) {
     turnAway(parts, socket, asMeshError(error))
     return undefined
   }
+}
+
+/**
+ * Who it is; `subject` as node:crypto gives it. Clients without keep-alive come with the same leaf for each call.
+ * @throws MeshError PEER_*
+ */
+function judge(parts: Parts, socket: TLSSocket): { readonly svid: Svid; readonly subject: string } {
+  const { bundles, revocations } = parts.world.current()
+  const now = parts.clock.now()
+  const question = { tlsAuthorized: socket.authorized, bundles, revocations, expected: EXPECTED, now }
+  const leafDer = presentedLeaf(socket)
+  const proven = leafDer === undefined ? undefined : verifyAgain(leafDer, question)
+  if (proven !== undefined) return { svid: proven.svid, subject: proven.path[0].certificate.subject }
+  const chain = clientChain(socket, issuingKnown(parts))
+  return { svid: verifyPeer({ ...question, chain }), subject: chain[0]?.subject ?? '' }
 }
 
 const instanceOf = ({ id, instanceId, issuer, serial }: Svid): string =>
