@@ -29,6 +29,8 @@ export interface Parts {
   readonly turn: Turn
   /** Deadlines of calls and connections. */
   readonly sweep: Sweep
+  /** Where reads from peers land, one after the other. */
+  readonly reads: Buffer
   readonly log: Log
   readonly limits: ExchangeLimits & { readonly connectTimeoutMs: number }
   readonly doors: DoorLimits

@@ -33,6 +33,7 @@ import { openIngress } from './ingress/listener.js'
 import type { LocalSecrets, Ports } from './local-state.js'
 import { DOOR_LIMITS, type DoorLimits, openInFlight, type Parts } from './parts.js'
 import type { Door } from './transport/door.js'
+import { READ_BYTES } from './transport/socket-wire.js'
 
 /** How long peers and clients may take to read their last answers. */
 const LAST_WORDS_MS = 1000
@@ -165,6 +166,7 @@ function openParts(options: SidecarOptions, isDraining: () => boolean): Parts {
     books: { ledger: recorder, clock, count: openCallCounter(metrics) },
     rules: new FieldRules(),
     ids: new CallIds(),
+    reads: Buffer.allocUnsafeSlow(READ_BYTES),
     inFlight: openInFlight(),
     unread: new Unread(),
     standing: () => ({

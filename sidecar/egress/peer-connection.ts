@@ -109,7 +109,7 @@ export class JudgedConnection implements PeerConnection, Codec, ConnectionEvents
     this.#staleAt = staleAt(svid, parts.clock.now())
     this.#readyBy = readyBy
     this.#followed = witnesses.follow({ socket, place, own: shown.svid }, svid)
-    this.#wire = new SocketWire(socket, parts.turn, parts.sweep)
+    this.#wire = new SocketWire(socket, parts.turn, parts.sweep, parts.reads)
     this.#http2 = new ClientConnection(
       { wire: this.#wire, limits: MESH_LIMITS, now: () => parts.clock.monotonic() },
       this,

@@ -37,7 +37,7 @@ export interface IngressOptions {
  */
 export async function openIngress({ inside, host, port }: IngressOptions): Promise<Door> {
   const { parts } = inside
-  const { turn, sweep, doors, log } = parts
+  const { turn, sweep, reads, doors, log } = parts
   const server = tls.createServer({
     ...identityOf(parts),
     requestCert: true,
@@ -50,7 +50,7 @@ export async function openIngress({ inside, host, port }: IngressOptions): Promi
   const door = openDoor(server, doors.maxConnections)
   const guests = new Guests(doors.maxConnectionsOfPeer)
   const holdWitness = openWitnessStand()
-  const serving = { turn, sweep, headMs: doors.headMs, reads: null, protects: isIdentityField }
+  const serving = { turn, sweep, headMs: doors.headMs, reads, protects: isIdentityField }
   server.on('secureConnection', (socket: TLSSocket) => {
     const admitted = admit(parts, socket, guests)
     if (admitted === undefined) return

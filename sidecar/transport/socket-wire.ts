@@ -35,23 +35,25 @@ export class SocketWire implements TextWire, Swept {
   #codec: Codec | undefined
   #isClosing = false
   #lingersUntil = 0
-  readonly #isShared: boolean
-  /** Its writes are never over at once. */
+  /** Its reads land in the shared buffer. */
+  #isShared: boolean
+  /** Its writes are never over at once, and what it reads before there is a codec must wait. */
   readonly #isEncrypted: boolean
+  readonly #onread: SharedRead
 
   /**
    * @param source to be opened, or accepted
    * @param reads where reads land, for many sockets: the bytes are used up before the next read. Null: each read takes memory of its own.
-   *   An accepted socket must come paused then
+   *   A plain socket that was accepted must come paused then
    */
   constructor(source: Socket | Opener, turn: Turn, sweep: Sweep, reads: Buffer | null = null) {
     this.#turn = turn
     this.#sweep = sweep
-    const onread = { buffer: reads ?? Buffer.alloc(0), callback: this.#onRead }
+    this.#onread = { buffer: reads ?? Buffer.alloc(0), callback: this.#onRead }
     const isOpened = typeof source === 'function'
-    this.socket = isOpened ? source(onread) : source
+    this.socket = isOpened ? source(this.#onread) : source
     this.#isEncrypted = this.socket instanceof TLSSocket
-    this.#isShared = isOpened || (reads !== null && readInto(this.socket, onread))
+    this.#isShared = isOpened || (reads !== null && !this.#isEncrypted && readInto(this.socket, this.#onread))
   }
 
   /** Hands the socket to the codec, from its first byte on. */
@@ -62,16 +64,21 @@ export class SocketWire implements TextWire, Swept {
     socket.on('end', this.#onEnd)
     socket.on('error', this.#onError)
     socket.on('close', this.#onClose)
+    // TLS reads from its first moment on, for the handshake: what came since waits in the socket, and is emitted before the next read
+    if (this.#isEncrypted && this.#onread.buffer.length > 0) this.#isShared = readInto(socket, this.#onread)
     socket.resume()
   }
 
   write(bytes: Buffer): void {
-    this.socket.write(bytes, this.#onWritten)
+    // An empty write makes TLS read, amidst the feed that may have led to it: the shared buffer would be overwritten.
+    if (bytes.length === 0) this.#turn.flush(this.#onWritten)
+    else this.socket.write(bytes, this.#onWritten)
   }
 
   writeText(text: string): boolean {
     const { socket } = this
     if (this.#isEncrypted) {
+      if (text === '') return true
       socket.write(text, 'latin1', this.#onWritten)
       return false
     }
@@ -137,7 +144,10 @@ export class SocketWire implements TextWire, Swept {
   }
 
   readonly #onRead = (length: number, buffer: Uint8Array): boolean => {
-    this.#onData(Buffer.from(buffer.buffer, buffer.byteOffset, length))
+    const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, length)
+    // TLS hands over all that it has decrypted, paused or not: that waits in the socket, which says when it is enough
+    if (this.#isEncrypted && this.socket.isPaused()) return this.socket.push(Buffer.from(bytes))
+    this.#onData(bytes)
     return true
   }
 

@@ -29,7 +29,7 @@ import type { HttpStream } from '../../sidecar/http/stream.js'
 import { ServerConnection } from '../../sidecar/http2/connection.js'
 import type { Http2Stream, Limits, ServerEvents } from '../../sidecar/http2/contract.js'
 import { DOOR_LIMITS, MESH_LIMITS, openInFlight, type Parts } from '../../sidecar/parts.js'
-import { SocketWire } from '../../sidecar/transport/socket-wire.js'
+import { READ_BYTES, SocketWire } from '../../sidecar/transport/socket-wire.js'
 import { NO_EVENTS, NO_RESPONSE } from './http2-socket.js'
 import { type ManualClock, manualClock } from './manual-clock.js'
 import { memoryLog } from './memory-log.js'
@@ -195,6 +195,7 @@ function partsOf(
     ids: new CallIds(),
     connections: openConnections(clock, given.turn, settings.streamMaxAgeMs),
     sweep: openSweep(clock),
+    reads: Buffer.allocUnsafeSlow(READ_BYTES),
     log: memoryLog(),
     limits: {
       bodyMaxBytes: settings.bodyMaxBytes,
