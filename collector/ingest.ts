@@ -5,7 +5,7 @@ import type { Clock } from '../host/clock.js'
 import type { Request, Route } from '../host/http-server.js'
 import type { Log } from '../host/log.js'
 import type { Counter, Metrics } from '../host/metrics.js'
-import { decodeRecord, encodeRecord } from '../mesh/audit-record.js'
+import { decodeRecord, encodeRecord, plainKey, type RecordKey } from '../mesh/audit-record.js'
 import { asMeshError, MeshError } from '../mesh/errors.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 import type { Svid } from '../mesh/svid.js'
@@ -95,17 +95,22 @@ function deliveryOf(
   return {
     ...about,
     firstSeq,
-    records: lines.map((bytes, index) => {
-      const record = decodeRecord(bytes, encoding)
-      // A key that stands twice has two values: SQLite takes the first, JSON.parse the last.
-      if (!encodeRecord(record).equals(bytes))
-        throw new MeshError('AUDIT_RECORD_INVALID', `record ${firstSeq + index} is not in its one spelling`)
-      // nobody but the CA says what was done at the CA, and it ships nothing
-      if (record.kind === 'action')
-        throw new MeshError('AUDIT_RECORD_INVALID', `record ${firstSeq + index} is an action of the CA`)
-      return { record, encoded: { encoding, bytes } }
-    }),
+    records: lines.map((bytes, index) => ({
+      key: plainKey(bytes, encoding) ?? strictKey(bytes, encoding, firstSeq + index),
+      encoded: { encoding, bytes },
+    })),
   }
+}
+
+function strictKey(bytes: Buffer, encoding: number, seq: number): RecordKey {
+  const record = decodeRecord(bytes, encoding)
+  // A key that stands twice has two values: SQLite takes the first, JSON.parse the last.
+  if (!encodeRecord(record).equals(bytes))
+    throw new MeshError('AUDIT_RECORD_INVALID', `record ${seq} is not in its one spelling`)
+  // nobody but the CA says what was done at the CA, and it ships nothing
+  if (record.kind === 'action')
+    throw new MeshError('AUDIT_RECORD_INVALID', `record ${seq} is an action of the CA`)
+  return record
 }
 
 /** Lets so many shipments in at once. @throws MeshError COLLECTOR_BUSY */

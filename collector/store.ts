@@ -1,19 +1,24 @@
 // The ledgers of the mesh: `<home>/collector/ledger.db`, append only, durable at each acknowledgement. Every method is one whole
 // domain transaction and returns a promise, so that another database can stand behind it; nobody else sees a row.
 
-import { COLLECTOR_TABLE_DDL, type EncodedRecord, prepareAppend } from '../host/audit-layout.js'
+import {
+  COLLECTOR_TABLE_DDL,
+  COLLECTOR_VIEW_DDL,
+  type EncodedRecord,
+  prepareAppend,
+} from '../host/audit-layout.js'
 import { openSqlite } from '../host/sqlite.js'
-import type { AuditRecord } from '../mesh/audit-record.js'
+import type { RecordKey } from '../mesh/audit-record.js'
 import { MeshError } from '../mesh/errors.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 
-/** A continuation of one ledger, decoded. */
+/** A continuation of one ledger, each record with its key. */
 export interface Delivery {
   readonly ledgerId: string
   /** Who shipped it, by certificate. */
   readonly author: SpiffeId
   readonly firstSeq: number
-  readonly records: readonly { readonly record: AuditRecord; readonly encoded: EncodedRecord }[]
+  readonly records: readonly { readonly key: RecordKey; readonly encoded: EncodedRecord }[]
   /** ms since epoch. */
   readonly now: number
 }
@@ -35,7 +40,10 @@ export interface Store {
   close(): Promise<void>
 }
 
-const MIGRATIONS = [`${COLLECTOR_TABLE_DDL}CREATE INDEX ledger_author ON ledger (author);`]
+const MIGRATIONS = [
+  `${COLLECTOR_TABLE_DDL}CREATE INDEX ledger_author ON ledger (author);`,
+  COLLECTOR_VIEW_DDL,
+]
 
 /** Ledgers one author may begin: a new one needs a new state directory, or a power cut. */
 const MAX_LEDGERS_PER_AUTHOR = 10_000
@@ -43,7 +51,7 @@ const MAX_LEDGERS_PER_AUTHOR = 10_000
 /** @throws MeshError STATE_UNREADABLE */
 export function openStore(file: string): Store {
   const db = openSqlite({ file, migrations: MIGRATIONS, durability: 'power' })
-  const appendOne = prepareAppend(db)
+  const appendOne = prepareAppend(db, 'stored_record')
   const authorOf = db.prepare<unknown[], { author: string }>('SELECT author FROM ledger WHERE ledger_id = ?')
   const begin = db.prepare('INSERT INTO ledger (ledger_id, author, created_at) VALUES (?, ?, ?)')
   const ledgersOf = db.prepare<unknown[], { ledgers: number }>(
@@ -51,10 +59,10 @@ export function openStore(file: string): Store {
   )
   const allLedgers = db.prepare<unknown[], { ledgers: number }>('SELECT count(*) AS ledgers FROM ledger')
   const next = db.prepare<unknown[], { next: number }>(
-    'SELECT coalesce(max(seq) + 1, 0) AS next FROM record WHERE ledger_id = ?',
+    'SELECT coalesce(max(seq) + 1, 0) AS next FROM stored_record WHERE ledger_id = ?',
   )
   const held = db.prepare<unknown[], EncodedRecord>(
-    'SELECT encoding, bytes FROM record WHERE ledger_id = ? AND seq = ?',
+    'SELECT encoding, bytes FROM stored_record WHERE ledger_id = ? AND seq = ?',
   )
 
   const nextSeq = (ledgerId: string, author: SpiffeId): number | undefined => {
@@ -83,9 +91,9 @@ export function openStore(file: string): Store {
   const append = db.transaction((delivery: Delivery) => {
     const { ledgerId, firstSeq, records } = delivery
     const wanted = continueAt(delivery)
-    for (const [index, { record, encoded }] of records.entries()) {
+    for (const [index, { key, encoded }] of records.entries()) {
       const seq = firstSeq + index
-      if (seq >= wanted) appendOne(ledgerId, seq, record, encoded)
+      if (seq >= wanted) appendOne(ledgerId, seq, key, encoded)
       else checkSame(held.get(ledgerId, seq), encoded, `record ${seq} of ledger ${ledgerId}`)
     }
     const after = Math.max(wanted, firstSeq + records.length)

@@ -24,6 +24,9 @@ INSERT INTO segment (place, encoding, lines)
 DROP TABLE record;
 CREATE VIEW record AS
   SELECT l.ledger_id, s.place % ${PLACES} + line.key AS seq, s.encoding,
+    json_extract(line.value, '$.kind') AS kind,
+    json_extract(line.value, '$.at') AS at,
+    json_extract(line.value, '$.callId') AS call_id,
     ${recordColumns('line.value')}
   FROM segment s JOIN ledger l ON l.number = s.place / ${PLACES}
     JOIN json_each('[' || replace(s.lines, char(10), ',') || ']') line;

@@ -109,62 +109,123 @@ export const ENCODING = 1
 /** The party that is not known. */
 export const NOBODY: Party = { id: null, instance: null, serial: null }
 
-const party: Reader<Party> = record({
-  id: nullable(text()),
-  instance: nullable(text(64)),
-  serial: nullable(text(64)),
+/** A member of a record: how it is read, and a regular expression of those values that JSON can write in one way only. */
+interface Member<T> {
+  readonly read: Reader<T>
+  readonly plain: string
+}
+type Members = Readonly<Record<string, Member<unknown>>>
+type ValueOf<M extends Members> = { [K in keyof M]: M[K] extends Member<infer T> ? T : never }
+
+const texts = (max: number): Member<string> => ({ read: text(max), plain: `"[ !#-[\\]-~]{0,${max}}"` })
+const words = <const T extends string>(...options: readonly T[]): Member<T> => ({
+  read: oneOf(...options),
+  plain: `"(?:${options.join('|')})"`,
 })
-const direction = oneOf('egress', 'ingress')
+const whole: Member<number> = { read: integer(0), plain: '(?:0|[1-9]\\d{0,14})' }
+const orNull = <T>({ read, plain }: Member<T>): Member<T | null> => ({
+  read: nullable(read),
+  plain: `(?:null|${plain})`,
+})
+/** @param taken names of members whose values are groups of the expression */
+const plainMembers = (all: Members, taken: readonly string[]): string =>
+  Object.entries(all)
+    .map(([name, { plain }]) => `"${name}":${taken.includes(name) ? `(${plain})` : plain}`)
+    .join(',')
+const members = <M extends Members>(all: M): Member<ValueOf<M>> => ({
+  read: record(
+    Object.fromEntries(Object.entries(all).map(([name, { read }]) => [name, read])),
+  ) as Reader<unknown> as Reader<ValueOf<M>>,
+  plain: `\\{${plainMembers(all, [])}\\}`,
+})
+
+const party: Member<Party> = members({
+  id: orNull(texts(4096)),
+  instance: orNull(texts(64)),
+  serial: orNull(texts(64)),
+})
+const direction = words('egress', 'ingress')
+const verdict = words('permit', 'deny')
+
+const DECIDED = {
+  at: whole,
+  callId: texts(64),
+  direction,
+  caller: party,
+  callerKind: words('agent', 'foreign'),
+  callee: party,
+  operation: texts(16_384),
+  scope: orNull(texts(256)),
+  decision: verdict,
+  reason: texts(64),
+  rule: orNull(texts(256)),
+  grant: orNull(texts(256)),
+  policyVersion: orNull(whole),
+  traceparent: orNull(texts(256)),
+}
+const ENDED = {
+  at: whole,
+  callId: texts(64),
+  direction,
+  outcome: words('completed', 'failed', 'aborted', 'cut', 'unknown'),
+  reason: texts(64),
+  status: orNull({ read: integer(100, 999), plain: '[1-9]\\d{2}' }),
+  bytesIn: whole,
+  bytesOut: whole,
+  durationUs: whole,
+}
 
 const READ_RECORD: Reader<AuditRecord> = variant('kind', {
-  decided: record({
-    at: integer(0),
-    callId: text(64),
-    direction,
-    caller: party,
-    callerKind: oneOf('agent', 'foreign'),
-    callee: party,
-    operation: text(16_384),
-    scope: nullable(text(256)),
-    decision: oneOf('permit', 'deny'),
-    reason: text(64),
-    rule: nullable(text(256)),
-    grant: nullable(text(256)),
-    policyVersion: nullable(integer(0)),
-    traceparent: nullable(text(256)),
-  }),
-  ended: record({
-    at: integer(0),
-    callId: text(64),
-    direction,
-    outcome: oneOf('completed', 'failed', 'aborted', 'cut', 'unknown'),
-    reason: text(64),
-    status: nullable(integer(100, 999)),
-    bytesIn: integer(0),
-    bytesOut: integer(0),
-    durationUs: integer(0),
-  }),
+  decided: members(DECIDED).read,
+  ended: members(ENDED).read,
   refusal: record({
     at: integer(0),
-    direction,
+    direction: direction.read,
     reason: text(64),
-    peer: party,
+    peer: party.read,
     source: text(64),
     count: integer(1),
   }),
-  note: record({ at: integer(0), event: text(64), detail: text(1024), self: party }),
+  note: record({ at: integer(0), event: text(64), detail: text(1024), self: party.read }),
   action: record({
     at: integer(0),
     who: text(2048),
-    caller: party,
+    caller: party.read,
     source: nullable(text(64)),
     operation: text(64),
     object: text(2048),
     detail: nullable(text(1024)),
-    decision: oneOf('permit', 'deny'),
+    decision: verdict.read,
     reason: text(64),
   }),
 })
+
+/** What finds a record without reading its bytes; every record has it. */
+export interface RecordKey {
+  readonly kind: AuditRecord['kind']
+  /** ms since epoch. */
+  readonly at: number
+  readonly callId?: string
+}
+
+const lineOf = (kind: 'decided' | 'ended', all: Members): RegExp =>
+  new RegExp(`^\\{"kind":"${kind}",${plainMembers(all, ['at', 'callId'])}\\}$`)
+const PLAIN_DECIDED = lineOf('decided', DECIDED)
+const PLAIN_ENDED = lineOf('ended', ENDED)
+
+/**
+ * The key of a decision or an end that stands in its one spelling and holds plain ASCII only: decodeRecord reads the same there, and
+ * encodeRecord gives these bytes. At a tenth of their cost.
+ * @returns undefined for what has to go that way
+ */
+export function plainKey(bytes: Buffer, encoding: number): RecordKey | undefined {
+  if (encoding !== ENCODING) return undefined
+  const line = bytes.toString('latin1')
+  const decided = PLAIN_DECIDED.exec(line)
+  const [, at, quotedId = ''] = decided ?? PLAIN_ENDED.exec(line) ?? []
+  if (at === undefined) return undefined
+  return { kind: decided === null ? 'ended' : 'decided', at: Number(at), callId: quotedId.slice(1, -1) }
+}
 
 /** The exact bytes of a record: JSON, members in the order written above, UTF-8. */
 export function encodeRecord(value: AuditRecord): Buffer {

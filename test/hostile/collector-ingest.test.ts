@@ -288,6 +288,31 @@ describe('a sender that lies', () => {
   })
 
   test.each([
+    ['a number spelled otherwise', '"at":1790000000000', '"at":179e10'],
+    ['a number with a sign', '"policyVersion":3', '"policyVersion":-3'],
+    ['a letter spelled as an escape', 'tickets:read', 'tickets:rea\\u0064'],
+    ['a space between members', ',"callId"', ', "callId"'],
+    ['a text beyond its limit', '"reason":"OK"', `"reason":"${'O'.repeat(65)}"`],
+    ['members in another order', '"rule":"policy.yaml:14","grant":"policy.yaml:3"', '"grant":"a","rule":"b"'],
+  ])('%s: refused', async (_, part, other) => {
+    const good = encodeRecord({ kind: 'decided', ...decidedCall() }).toString()
+    const bad = Buffer.from(good.replace(part, other))
+    expect(bad.toString()).not.toBe(good)
+    expect(await post(randomUUID(), { firstSeq: 0, records: [wire(), bad] })).toMatchObject({
+      code: 'AUDIT_RECORD_INVALID',
+    })
+  })
+
+  test('a record is taken whether it is plain ASCII or not', async () => {
+    const ledgerId = randomUUID()
+    const foreign = encodeRecord({ kind: 'decided', ...decidedCall({ operation: 'GET /\u00fc"' }) })
+    expect(await post(ledgerId, { firstSeq: 0, records: [wire(), foreign, wire()] })).toMatchObject({
+      status: 200,
+      nextSeq: 3,
+    })
+  })
+
+  test.each([
     ['/v1/ledgers/not-a-uuid', 'WIRE_MALFORMED'],
     ['/v1/ledgers/..%2f..%2fetc', 'NOT_FOUND'],
     ['/v1/ledgers', 'NOT_FOUND'],

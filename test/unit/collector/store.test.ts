@@ -3,8 +3,19 @@ import path from 'node:path'
 import { expect, test } from 'vitest'
 import { type Delivery, openStore } from '../../../collector/store.js'
 import { encodeStrictly } from '../../../host/audit-encode.js'
+import { COLLECTOR_TABLE_DDL, prepareAppend } from '../../../host/audit-layout.js'
+import { openSqlite } from '../../../host/sqlite.js'
+import type { AuditRecord } from '../../../mesh/audit-record.js'
 import type { SpiffeId } from '../../../mesh/spiffe-id.js'
-import { copyLedger, decidedCall, PLANNER, scratchDir, TICKETS } from '../../support/audit-records.js'
+import {
+  copyLedger,
+  decidedCall,
+  endedCall,
+  PLANNER,
+  scratchDir,
+  TICKETS,
+} from '../../support/audit-records.js'
+import { rawSqlite } from '../../support/raw-sqlite.js'
 
 const AUTHOR = PLANNER.id as SpiffeId
 const OTHER = TICKETS.id as SpiffeId
@@ -12,8 +23,8 @@ const LEDGER = randomUUID()
 
 const some = (count: number): Delivery['records'] =>
   Array.from({ length: count }, () => {
-    const record = { kind: 'decided', ...decidedCall() } as const
-    return { record, encoded: encodeStrictly(record) }
+    const key = { kind: 'decided', ...decidedCall() } as const
+    return { key, encoded: encodeStrictly(key) }
   })
 
 const delivery = (firstSeq: number, records: Delivery['records'], author = AUTHOR): Delivery => ({
@@ -100,5 +111,104 @@ test('what was acknowledged is there after a kill', async () => {
   const again = storeIn(copy.dir)
   expect(await again.nextSeq(LEDGER, AUTHOR)).toBe(50)
   await again.close()
+  await store.close()
+})
+
+const CALL = decidedCall({ operation: 'GET /\u00fc"\\' })
+const OF_EVERY_KIND: readonly AuditRecord[] = [
+  { kind: 'decided', ...CALL },
+  { kind: 'ended', ...endedCall(CALL) },
+  {
+    kind: 'decided',
+    ...decidedCall({
+      scope: null,
+      decision: 'deny',
+      rule: null,
+      grant: null,
+      policyVersion: null,
+      traceparent: null,
+    }),
+  },
+  { kind: 'ended', ...endedCall(CALL, { outcome: 'unknown', status: null }) },
+  {
+    kind: 'refusal',
+    at: 3,
+    direction: 'ingress',
+    reason: 'PEER_SAN_INVALID',
+    peer: TICKETS,
+    source: 'local',
+    count: 2,
+  },
+  { kind: 'note', at: 4, event: 'opened', detail: 'x', self: PLANNER },
+]
+
+/** A store as builds before the view wrote it: a generated column for each member. */
+function earlierStore(dir: string): void {
+  const db = openSqlite({
+    file: path.join(dir, 'ledger.db'),
+    migrations: [`${COLLECTOR_TABLE_DDL}CREATE INDEX ledger_author ON ledger (author);`],
+    durability: 'process',
+  })
+  db.prepare('INSERT INTO ledger (ledger_id, author, created_at) VALUES (?, ?, ?)').run(LEDGER, AUTHOR, 1)
+  const append = prepareAppend(db, 'record')
+  for (const [seq, record] of OF_EVERY_KIND.entries()) append(LEDGER, seq, record, encodeStrictly(record))
+  db.close()
+}
+
+function rowsIn(dir: string): unknown[] {
+  const db = rawSqlite(path.join(dir, 'ledger.db'), { readonly: true })
+  const rows = db.prepare('SELECT * FROM record ORDER BY seq').all()
+  db.close()
+  return rows
+}
+
+test('a store of an earlier build opens, shows the same columns, and goes on', async () => {
+  using scratch = scratchDir()
+  earlierStore(scratch.dir)
+  const before = rowsIn(scratch.dir)
+  const store = storeIn(scratch.dir)
+  expect(before).toHaveLength(OF_EVERY_KIND.length)
+  expect(rowsIn(scratch.dir)).toEqual(before)
+  const held = OF_EVERY_KIND.map((key) => ({ key, encoded: encodeStrictly(key) }))
+  expect(await store.appendShipment(delivery(0, [...held, ...some(1)]))).toEqual({
+    appended: 1,
+    nextSeq: OF_EVERY_KIND.length + 1,
+  })
+  await store.close()
+})
+
+test('a new store shows the columns that earlier builds showed', async () => {
+  using scratch = scratchDir()
+  using earlier = scratchDir()
+  earlierStore(earlier.dir)
+  const store = storeIn(scratch.dir)
+  await store.appendShipment(
+    delivery(
+      0,
+      OF_EVERY_KIND.map((key) => ({ key, encoded: encodeStrictly(key) })),
+    ),
+  )
+  await store.close()
+  expect(rowsIn(scratch.dir)).toEqual(rowsIn(earlier.dir))
+})
+
+test.each([
+  ["SELECT operation FROM record WHERE call_id = 'c' AND direction = 'egress'", 'record_call'],
+  ["SELECT caller_id FROM record WHERE at > 5 AND decision = 'deny' ORDER BY at DESC LIMIT 9", 'record_at'],
+  ["SELECT status FROM record WHERE ledger_id = 'l' AND seq >= 7 ORDER BY seq", 'sqlite_autoindex'],
+  [
+    `SELECT d.seq FROM record d JOIN ledger l ON l.ledger_id = d.ledger_id WHERE d.at > 1 AND NOT EXISTS (SELECT 1 FROM record o
+     WHERE o.call_id = d.call_id AND o.caller_id = d.caller_id) ORDER BY d.at DESC, d.ledger_id DESC, d.seq DESC LIMIT 9`,
+    'record_call',
+  ],
+])('the view of records lets an index answer: %s', async (sql, index) => {
+  using scratch = scratchDir()
+  const store = storeIn(scratch.dir)
+  const db = rawSqlite(path.join(scratch.dir, 'ledger.db'), { readonly: true })
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all() as { detail: string }[]
+  const steps = plan.map(({ detail }) => detail).join('\n')
+  expect(steps).toContain(index)
+  expect(steps).not.toMatch(/SCAN|MATERIALIZE|CO-ROUTINE/)
+  db.close()
   await store.close()
 })

@@ -23,7 +23,7 @@ import { rawSqlite } from '../../support/raw-sqlite.js'
 const T0 = 1_790_000_000_000
 const SEARCH: Party = { id: 'spiffe://acme.internal/agent/search', instance: null, serial: null }
 
-const entryOf = (record: AuditRecord) => ({ record, encoded: encodeStrictly(record) })
+const entryOf = (record: AuditRecord) => ({ key: record, encoded: encodeStrictly(record) })
 
 function sidecarLedger(dir: string, records: readonly AuditRecord[]) {
   const ledger = openLedger({

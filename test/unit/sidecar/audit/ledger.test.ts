@@ -214,7 +214,7 @@ function earlierLedger(dir: string): { file: string; records: readonly AuditReco
   const begin = db.prepare('INSERT INTO ledger (ledger_id, author, created_at) VALUES (?, ?, ?)')
   begin.run(LATER, PLANNER.id, 7)
   begin.run(EARLIER, PLANNER.id, 5)
-  const append = prepareAppend(db)
+  const append = prepareAppend(db, 'record')
   append(EARLIER, 0, { kind: 'decided', ...done }, encodeStrictly({ kind: 'decided', ...done }))
   for (const [seq, record] of records.entries()) append(LATER, seq, record, encodeStrictly(record))
   db.close()
