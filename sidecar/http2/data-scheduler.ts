@@ -4,6 +4,7 @@
 import { H2, type StreamError } from '../http/stream-error.js'
 import { violation } from './errors.js'
 import { DEFAULT_MAX_FRAME_BYTES, DEFAULT_WINDOW_BYTES, FLAG, FRAME, LARGEST_WINDOW_BYTES } from './frames.js'
+import { Blocks, HeldBytes } from './held-bytes.js'
 import type { Outbox } from './outbox.js'
 import type { Stream } from './stream.js'
 
@@ -24,6 +25,7 @@ export interface SchedulerEvents {
 export class DataScheduler {
   readonly #outbox: Outbox
   readonly #events: SchedulerEvents
+  readonly #blocks = new Blocks()
   #connectionWindow = DEFAULT_WINDOW_BYTES
   #maxFrameBytes = DEFAULT_MAX_FRAME_BYTES
   /** Streams with queued bytes and an open window, first come first served. */
@@ -53,8 +55,8 @@ export class DataScheduler {
   write(stream: Stream, bytes: Uint8Array): boolean {
     const sent = this.#sendDirectly(stream, bytes)
     if (sent === bytes.length) return true
-    stream.queue.push(Uint8Array.prototype.slice.call(bytes, sent))
-    stream.queuedBytes += bytes.length - sent
+    stream.held ??= new HeldBytes(this.#blocks)
+    stream.held.add(bytes, sent)
     stream.wantsDrain = true
     this.#line(stream)
     return false
@@ -96,20 +98,8 @@ export class DataScheduler {
   }
 
   #sendQueued(stream: Stream, length: number): void {
-    let at = this.#outbox.reserve(length)
-    const { buffer } = this.#outbox
-    let rest = length
-    while (rest > 0) {
-      const [chunk] = stream.queue
-      if (chunk === undefined) break
-      const taken = Math.min(rest, chunk.length)
-      buffer.set(taken === chunk.length ? chunk : chunk.subarray(0, taken), at)
-      if (taken === chunk.length) stream.queue.shift()
-      else stream.queue[0] = chunk.subarray(taken)
-      at += taken
-      rest -= taken
-    }
-    stream.queuedBytes -= length
+    const at = this.#outbox.reserve(length)
+    stream.held?.moveInto(this.#outbox.buffer, at, length)
     this.#seal(stream, length, stream.queuedBytes === 0)
     if (stream.queuedBytes > 0 || !stream.wantsDrain) return
     stream.wantsDrain = false

@@ -4,6 +4,7 @@
 import type { DeclaredLength, RawFields, ResponseHead } from '../http/message.js'
 import type { Follows, ResponseSink, StreamSink } from '../http/stream.js'
 import type { Http2Stream } from './contract.js'
+import type { HeldBytes } from './held-bytes.js'
 import { checkSendable } from './hpack/encoder.js'
 
 /** What a stream needs of its connection. */
@@ -44,8 +45,7 @@ export class Stream implements Http2Stream {
   /** What we may still send. Negative after a change of SETTINGS (RFC 9113 §6.9.2). */
   sendWindow = 0
   /** Written, but not yet in the outbox. */
-  readonly queue: Uint8Array[] = []
-  queuedBytes = 0
+  held: HeldBytes | null = null
   /** When the end was said, if it had to wait; ms as the connection counts them. */
   endingSince = 0
   trailers: RawFields | null = null
@@ -72,6 +72,10 @@ export class Stream implements Http2Stream {
   constructor(id: number, core: StreamCore) {
     this.id = id
     this.#core = core
+  }
+
+  get queuedBytes(): number {
+    return this.held === null ? 0 : this.held.length
   }
 
   get isRemoteEnded(): boolean {
@@ -134,8 +138,7 @@ export class Stream implements Http2Stream {
     this.local = 'closed'
     this.remote = 'closed'
     this.isAbandoned = true
-    this.queue.length = 0
-    this.queuedBytes = 0
+    this.held?.drop()
     this.trailers = null
     this.wantsDrain = false
   }
