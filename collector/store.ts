@@ -5,10 +5,10 @@ import {
   COLLECTOR_TABLE_DDL,
   COLLECTOR_VIEW_DDL,
   type EncodedRecord,
+  type KeyedRecord,
   prepareAppend,
 } from '../host/audit-layout.js'
 import { openSqlite } from '../host/sqlite.js'
-import type { RecordKey } from '../mesh/audit-record.js'
 import { MeshError } from '../mesh/errors.js'
 import type { SpiffeId } from '../mesh/spiffe-id.js'
 
@@ -18,7 +18,7 @@ export interface Delivery {
   /** Who shipped it, by certificate. */
   readonly author: SpiffeId
   readonly firstSeq: number
-  readonly records: readonly { readonly key: RecordKey; readonly encoded: EncodedRecord }[]
+  readonly records: readonly KeyedRecord[]
   /** ms since epoch. */
   readonly now: number
 }
@@ -51,7 +51,7 @@ const MAX_LEDGERS_PER_AUTHOR = 10_000
 /** @throws MeshError STATE_UNREADABLE */
 export function openStore(file: string): Store {
   const db = openSqlite({ file, migrations: MIGRATIONS, durability: 'power' })
-  const appendOne = prepareAppend(db, 'stored_record')
+  const appendAll = prepareAppend(db, 'stored_record')
   const authorOf = db.prepare<unknown[], { author: string }>('SELECT author FROM ledger WHERE ledger_id = ?')
   const begin = db.prepare('INSERT INTO ledger (ledger_id, author, created_at) VALUES (?, ?, ?)')
   const ledgersOf = db.prepare<unknown[], { ledgers: number }>(
@@ -91,11 +91,12 @@ export function openStore(file: string): Store {
   const append = db.transaction((delivery: Delivery) => {
     const { ledgerId, firstSeq, records } = delivery
     const wanted = continueAt(delivery)
-    for (const [index, { key, encoded }] of records.entries()) {
+    const again = records.slice(0, wanted - firstSeq)
+    for (const [index, { encoded }] of again.entries()) {
       const seq = firstSeq + index
-      if (seq >= wanted) appendOne(ledgerId, seq, key, encoded)
-      else checkSame(held.get(ledgerId, seq), encoded, `record ${seq} of ledger ${ledgerId}`)
+      checkSame(held.get(ledgerId, seq), encoded, `record ${seq} of ledger ${ledgerId}`)
     }
+    appendAll(ledgerId, wanted, records.slice(again.length))
     const after = Math.max(wanted, firstSeq + records.length)
     return { appended: after - wanted, nextSeq: after }
   })

@@ -2,7 +2,7 @@
 // disagree with the exact bytes of its record. The rest of each file's schema belongs to its owner.
 
 import type { RecordKey } from '../mesh/audit-record.js'
-import type { Sqlite } from './sqlite.js'
+import type { Sqlite, Statement } from './sqlite.js'
 
 /** A record with the exact bytes it is stored, shipped and (later) hashed as. */
 export interface EncodedRecord {
@@ -124,13 +124,39 @@ WHEN EXISTS (SELECT 1 FROM ledger WHERE ledger_id = NEW.ledger_id)
 BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 `
 
-export type AppendRecord = (ledgerId: string, seq: number, key: RecordKey, encoded: EncodedRecord) => void
+/** A record beside what its bytes say of where it is found. */
+export interface KeyedRecord {
+  readonly key: RecordKey
+  readonly encoded: EncodedRecord
+}
 
-/** The prepared INSERT of one record; the caller holds the transaction. `key` is what `encoded` says. */
-export function prepareAppend(db: Sqlite, table: 'record' | 'stored_record'): AppendRecord {
-  const insert = db.prepare(
-    `INSERT INTO ${table} (ledger_id, seq, kind, at, call_id, encoding, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-  )
-  return (ledgerId, seq, { kind, at, callId = null }, { encoding, bytes }) =>
-    void insert.run(ledgerId, seq, kind, at, callId, encoding, bytes)
+/** Rows of one statement: to run one costs as much as some rows. */
+const ROWS = 32
+
+/**
+ * The prepared INSERTs of records of one ledger that follow each other; the caller holds the transaction.
+ * @param table where records are stored: the CA's `record` keeps the columns of builds before the view
+ */
+export function prepareAppend(
+  db: Sqlite,
+  table: 'record' | 'stored_record',
+): (ledgerId: string, firstSeq: number, records: readonly KeyedRecord[]) => void {
+  const insertOf = (rows: number): Statement =>
+    db.prepare(
+      `INSERT INTO ${table} (ledger_id, seq, kind, at, call_id, encoding, bytes)
+       VALUES ${Array.from({ length: rows }, () => '(?, ?, ?, ?, ?, ?, ?)').join(', ')}`,
+    )
+  const [one, many] = [insertOf(1), insertOf(ROWS)]
+  return (ledgerId, firstSeq, records) => {
+    for (let from = 0; from < records.length; ) {
+      const [insert, rows] = records.length - from < ROWS ? [one, 1] : [many, ROWS]
+      const values: unknown[] = []
+      for (const [index, { key, encoded }] of records.slice(from, from + rows).entries()) {
+        const { kind, at, callId = null } = key
+        values.push(ledgerId, firstSeq + from + index, kind, at, callId, encoded.encoding, encoded.bytes)
+      }
+      insert.run(values)
+      from += rows
+    }
+  }
 }

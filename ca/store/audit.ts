@@ -62,7 +62,7 @@ function append(db: Sqlite, entry: Action | Refusal): void {
   const { seq } = db
     .prepare('SELECT coalesce(max(seq) + 1, 0) AS seq FROM record WHERE ledger_id = ?')
     .get(generation) as { seq: number }
-  prepareAppend(db, 'record')(generation, seq, entry, encodeStrictly(entry))
+  prepareAppend(db, 'record')(generation, seq, [{ key: entry, encoded: encodeStrictly(entry) }])
 }
 
 /** Ledgers of a file are told apart by when they began: never before the one before. */

@@ -57,6 +57,18 @@ test('the same records again change nothing, also when they overlap what is new'
   await store.close()
 })
 
+test.each([1, 31, 32, 33, 100])('of %i records each stands in its place', async (count) => {
+  using scratch = scratchDir()
+  const store = storeIn(scratch.dir)
+  const records = some(count + 1)
+  await store.appendShipment(delivery(0, records.slice(0, 1)))
+  expect(await store.appendShipment(delivery(0, records))).toEqual({ appended: count, nextSeq: count + 1 })
+  expect(rowsIn(scratch.dir)).toMatchObject(
+    records.map(({ key, encoded }, seq) => ({ ledger_id: LEDGER, seq, call_id: key.callId, ...encoded })),
+  )
+  await store.close()
+})
+
 test('a gap is refused and names the sequence number that is wanted', async () => {
   using scratch = scratchDir()
   const store = storeIn(scratch.dir)
@@ -150,8 +162,8 @@ function earlierStore(dir: string): void {
     durability: 'process',
   })
   db.prepare('INSERT INTO ledger (ledger_id, author, created_at) VALUES (?, ?, ?)').run(LEDGER, AUTHOR, 1)
-  const append = prepareAppend(db, 'record')
-  for (const [seq, record] of OF_EVERY_KIND.entries()) append(LEDGER, seq, record, encodeStrictly(record))
+  const records = OF_EVERY_KIND.map((key) => ({ key, encoded: encodeStrictly(key) }))
+  prepareAppend(db, 'record')(LEDGER, 0, records)
   db.close()
 }
 

@@ -215,8 +215,9 @@ function earlierLedger(dir: string): { file: string; records: readonly AuditReco
   begin.run(LATER, PLANNER.id, 7)
   begin.run(EARLIER, PLANNER.id, 5)
   const append = prepareAppend(db, 'record')
-  append(EARLIER, 0, { kind: 'decided', ...done }, encodeStrictly({ kind: 'decided', ...done }))
-  for (const [seq, record] of records.entries()) append(LATER, seq, record, encodeStrictly(record))
+  const stored = records.map((key) => ({ key, encoded: encodeStrictly(key) }))
+  append(EARLIER, 0, stored.slice(0, 1))
+  append(LATER, 0, stored)
   db.close()
   return { file, records }
 }
