@@ -49,7 +49,7 @@ export async function openEgressDoor(options: DoorOptions): Promise<Door> {
   const door = openDoor(server, doors.maxConnections)
   let port = options.port
   server.on('connection', (socket: Socket) => {
-    const service = new LocalService(options, port, socket.remoteAddress ?? null)
+    const service = new LocalService(options, port, socket)
     door.hold(new ServedConnection(socket, 'either', service, serving))
   })
   port = await listen(server, { host: LOOPBACK, port: options.port, flag: options.flag })
@@ -62,16 +62,16 @@ export async function openEgressDoor(options: DoorOptions): Promise<Door> {
 class LocalService implements Service {
   readonly #options: DoorOptions
   readonly #port: number
-  readonly #remoteAddress: string | null
+  readonly #socket: Socket
   /** The credential that it has shown. */
   #proven: string | null = null
   /** Whom it called last. */
   #callee: Callee | undefined
 
-  constructor(options: DoorOptions, port: number, remoteAddress: string | null) {
+  constructor(options: DoorOptions, port: number, socket: Socket) {
     this.#options = options
     this.#port = port
-    this.#remoteAddress = remoteAddress
+    this.#socket = socket
   }
 
   onRequest(stream: HttpStream, head: RequestHead, isAbsolute: boolean): StreamSink {
@@ -131,7 +131,7 @@ class LocalService implements Service {
       direction: 'egress',
       reason: code,
       peer: NOBODY,
-      remoteAddress: this.#remoteAddress,
+      remoteAddress: this.#socket.remoteAddress ?? null,
     })
   }
 }

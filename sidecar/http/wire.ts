@@ -19,6 +19,8 @@ export interface TextWire extends Wire {
   writeText(text: string): boolean
   /** The last byte was written and `written` was called for it: our side is over, what the peer says still comes. */
   shut(): void
+  /** As `close`, of a peer that has said that it sends nothing more: there is nothing to wait for. */
+  leave(): void
   /** No more bytes are fed until `resume`. */
   pause(): void
   resume(): void

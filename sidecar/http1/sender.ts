@@ -28,6 +28,7 @@ export class Sender {
   #isScheduled = false
   #wantsDrain = false
   #keepsBuffers = false
+  #isLeaving = false
   #end: 'open' | 'shutting' | 'shut' | 'ending' | 'ended' = 'open'
 
   constructor(wire: TextWire, events: SenderEvents) {
@@ -151,6 +152,12 @@ export class Sender {
     this.#hurry()
   }
 
+  /** As `end`, when the peer has said that it sends nothing more. */
+  leave(): void {
+    this.#isLeaving = true
+    this.end()
+  }
+
   #hurry(): void {
     if (!this.#isWriting) this.flush()
   }
@@ -180,7 +187,8 @@ export class Sender {
       this.#wire.shut()
     } else if (this.#end === 'ending') {
       this.stop()
-      this.#wire.close()
+      if (this.#isLeaving) this.#wire.leave()
+      else this.#wire.close()
     }
   }
 

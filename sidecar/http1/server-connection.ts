@@ -289,11 +289,14 @@ export class Http1Server implements StreamCore, SenderEvents, BodySink {
   /** Both messages are over. */
   #over(stream: Stream): void {
     if (this.#isBeginning || this.#stream !== stream) return
+    const isLast = this.#request?.persists === false && !this.#isReading
     this.#stream = null
     this.#request = null
     this.#tunnel = 'none'
     this.#sender.settle()
     if (!this.#persists) {
+      // who says that a request is its last one sends nothing behind it (RFC 9112 §9.6)
+      if (isLast && this.#queue.length === 0) this.#sender.leave()
       this.#finish(this.#refusal)
       return
     }

@@ -26,7 +26,8 @@ export function openDoor(server: Server, maxConnections: number): OpenDoor {
   server.maxConnections = maxConnections
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
+    // it closes once: `on` costs less than `once`, which is taken away again
+    socket.on('close', () => sockets.delete(socket))
   })
   return {
     hold(connection) {

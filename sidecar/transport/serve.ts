@@ -69,7 +69,7 @@ export class ServedConnection implements Swept {
     this.#options = options
     this.#wire = new SocketWire(socket, options.turn, options.sweep, options.reads)
     this.#since = options.sweep.now()
-    socket.once('close', () => options.sweep.forget(this))
+    socket.on('close', () => options.sweep.forget(this))
     if (protocol === 'either') this.#wire.attach(new Sniffer(this))
     else this.#wire.attach(this.begin(protocol))
     options.sweep.watch(this, this.#since + options.headMs)
@@ -87,7 +87,7 @@ export class ServedConnection implements Swept {
   }
 
   onGone(act: () => void): void {
-    this.#socket.once('close', act)
+    this.#socket.on('close', act)
   }
 
   look(now: number): number {

@@ -119,6 +119,12 @@ export class SocketWire implements TextWire, Swept {
     this.#sweep.watch(this, this.#lingersUntil)
   }
 
+  /** One event and one system call less than `close`. TLS has last words of its own, without which its peer would suspect an attack. */
+  leave(): void {
+    if (this.#isEncrypted) this.close()
+    else this.socket.destroy()
+  }
+
   /** At once, whatever is under way. */
   destroy(): void {
     this.socket.destroy()

@@ -15,6 +15,7 @@ export interface FedConnection {
 export function onSocket<C extends FedConnection>(socket: Socket, make: (wire: TextWire) => C): C {
   let isClosing = false
   const wire: TextWire = {
+    leave: () => wire.close(),
     write: (bytes) => void socket.write(bytes, (error) => error ?? connection.written()),
     writeText: (text) => {
       socket.write(text, 'latin1', (error) => error ?? connection.written())

@@ -16,6 +16,8 @@ export class FakeWire implements TextWire {
   isPaused = false
   isShut = false
   isClosed = false
+  /** It was closed without waiting for what the peer may still say. */
+  isLeft = false
   /** Text is taken at once, as sockets do that are not full. */
   isInstant = false
 
@@ -50,6 +52,10 @@ export class FakeWire implements TextWire {
   close(): void {
     if (this.isOutstanding) throw new Error('closed before the last write was done')
     this.isClosed = true
+  }
+  leave(): void {
+    this.close()
+    this.isLeft = true
   }
 }
 

@@ -29,6 +29,7 @@ function open(follows: 'more' | 'nothing' = 'more') {
     resume: say('resumes'),
     shut: say('half-closes'),
     close: say('closes'),
+    leave: say('closes'),
     destroy: say('destroys'),
   }
   const sink: ResponseSink = {

@@ -83,3 +83,17 @@ it('a text for a peer that reads nothing is over when the peer has read, once', 
   expect(timesWritten()).toBe(1)
   socket.destroy()
 })
+
+it('a socket that is left has sent all that was written: its peer reads it and the end, no reset', async () => {
+  const { socket, wire } = dial()
+  await once(socket, 'connect')
+  const peer = await accepted
+  const texts: Buffer[] = []
+  peer.on('data', (bytes: Buffer) => texts.push(bytes))
+  peer.resume()
+  expect(wire.writeText('last words')).toBe(true)
+  wire.leave()
+  expect(socket.destroyed).toBe(true)
+  await once(peer, 'end')
+  expect(Buffer.concat(texts).toString()).toBe('last words')
+})
