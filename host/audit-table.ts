@@ -86,10 +86,13 @@ const ONE_SIDED_AFTER_MS = 10_000
 
 const SELECT =
   'SELECT d.ledger_id, d.seq, d.encoding, d.bytes, l.author FROM record d JOIN ledger l ON l.ledger_id = d.ledger_id'
-/** Calls of one id and direction never overlap in one ledger (the recorder sees to it), so the next end is the call's own. */
+/**
+ * Calls of one id and direction never overlap in one ledger (the recorder sees to it), so the next end is the call's own. The `+` leaves
+ * SQLite the index by call id only: by sequence number it would walk to the end of the ledger for a call that has none.
+ */
 const endAfter = (callId: string, ledgerId: string, direction: string, seq: string): string =>
-  `FROM record e WHERE e.call_id = ${callId} AND e.ledger_id = ${ledgerId} AND e.kind = 'ended'
-   AND e.direction = ${direction} AND e.seq > ${seq} ORDER BY e.seq LIMIT 1`
+  `FROM record e WHERE e.call_id = ${callId} AND +e.ledger_id = ${ledgerId} AND e.kind = 'ended'
+   AND e.direction = ${direction} AND +e.seq > ${seq} ORDER BY +e.seq LIMIT 1`
 /** A half counts only in the ledger of the party whose half it is: nobody speaks for another. */
 const ownerOf = (half: string): string =>
   `CASE ${half}.direction WHEN 'egress' THEN ${half}.caller_id ELSE ${half}.callee_id END`
