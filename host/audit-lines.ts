@@ -28,7 +28,7 @@ const REMEMBERED = 1024
 export function openLineEncoder(): LineEncoder {
   const names = openQuotes(NAME_MAX)
   const codes = openQuotes(CODE_MAX)
-  const parties = openParties()
+  const middles = openMiddles(names, codes)
   let at = Number.NaN
   let atText = ''
   /** Many records of a turn bear the same instant. */
@@ -43,32 +43,16 @@ export function openLineEncoder(): LineEncoder {
   return {
     decided(it) {
       const when = instant(it.at)
-      const caller = parties(it.caller)
-      const callee = parties(it.callee)
-      const scope = names(it.scope)
-      const reason = codes(it.reason)
-      const rule = names(it.rule)
-      const grant = names(it.grant)
-      const { callId, operation, policyVersion, traceparent } = it
+      const { callId, traceparent } = it
+      const middle = middles(it)
       const isPlain =
         when !== '' &&
         isPlainText(callId, CODE_MAX) &&
-        caller !== undefined &&
-        callee !== undefined &&
-        isPlainText(operation, OPERATION_MAX) &&
-        scope !== undefined &&
-        reason !== undefined &&
-        rule !== undefined &&
-        grant !== undefined &&
-        (policyVersion === null || isWhole(policyVersion)) &&
+        middle !== undefined &&
         (traceparent === null || isPlainText(traceparent, NAME_MAX))
       if (!isPlain) return encodeLine({ ...it, kind: 'decided' })
-      return (
-        `{"kind":"decided","at":${when},"callId":"${callId}","direction":"${it.direction}","caller":${caller},` +
-        `"callerKind":"${it.callerKind}","callee":${callee},"operation":"${operation}","scope":${scope},` +
-        `"decision":"${it.decision}","reason":${reason},"rule":${rule},"grant":${grant},` +
-        `"policyVersion":${policyVersion},"traceparent":${traceparent === null ? 'null' : `"${traceparent}"`}}`
-      )
+      const trace = traceparent === null ? 'null' : `"${traceparent}"`
+      return `{"kind":"decided","at":${when},"callId":"${callId}",${middle},"traceparent":${trace}}`
     },
     ended(it) {
       const when = instant(it.at)
@@ -90,6 +74,78 @@ export function openLineEncoder(): LineEncoder {
     },
   }
 }
+
+type Decision = Omit<Decided, 'kind'>
+
+/** All that stands in a decision between its call id and its trace. */
+interface Middle {
+  readonly of: Decision
+  readonly json: string
+}
+
+/** Decisions whose middle is remembered, by operation: a call is mostly decided as the last one of its kind was. */
+const REMEMBERED_MIDDLES = 256
+
+type Quotes = ReturnType<typeof openQuotes>
+
+/** @returns members of JSON; undefined for what must go the strict way */
+function openMiddles(names: Quotes, codes: Quotes): (decided: Decision) => string | undefined {
+  const parties = openParties()
+  const known = new Map<string, Middle>()
+  const make = (it: Decision): string | undefined => {
+    const caller = parties(it.caller)
+    const callee = parties(it.callee)
+    const scope = names(it.scope)
+    const reason = codes(it.reason)
+    const rule = names(it.rule)
+    const grant = names(it.grant)
+    const { operation, policyVersion } = it
+    const isPlain =
+      caller !== undefined &&
+      callee !== undefined &&
+      isPlainText(operation, OPERATION_MAX) &&
+      scope !== undefined &&
+      reason !== undefined &&
+      rule !== undefined &&
+      grant !== undefined &&
+      (policyVersion === null || isWhole(policyVersion))
+    if (!isPlain) return undefined
+    return (
+      `"direction":"${it.direction}","caller":${caller},"callerKind":"${it.callerKind}","callee":${callee},` +
+      `"operation":"${operation}","scope":${scope},"decision":"${it.decision}","reason":${reason},"rule":${rule},` +
+      `"grant":${grant},"policyVersion":${policyVersion}`
+    )
+  }
+  return (it) => {
+    const found = known.get(it.operation)
+    if (found !== undefined && hasSameMiddle(found.of, it)) return found.json
+    const json = make(it)
+    if (json === undefined) return undefined
+    if (known.size >= REMEMBERED_MIDDLES) known.clear()
+    const flat = inOnePiece(json)
+    known.set(it.operation, { of: it, json: flat })
+    return flat
+  }
+}
+
+/** What was put together from pieces is copied piece by piece wherever it is read. */
+const inOnePiece = (ascii: string): string => Buffer.from(ascii, 'latin1').toString('latin1')
+
+const hasSameMiddle = (one: Decision, other: Decision): boolean =>
+  one.direction === other.direction &&
+  isSameParty(one.caller, other.caller) &&
+  one.callerKind === other.callerKind &&
+  isSameParty(one.callee, other.callee) &&
+  one.operation === other.operation &&
+  one.scope === other.scope &&
+  one.decision === other.decision &&
+  one.reason === other.reason &&
+  one.rule === other.rule &&
+  one.grant === other.grant &&
+  one.policyVersion === other.policyVersion
+
+const isSameParty = (one: Party, other: Party): boolean =>
+  one.id === other.id && one.instance === other.instance && one.serial === other.serial
 
 const isWhole = (value: number): boolean => Number.isSafeInteger(value) && value >= 0
 const isPlainText = (value: string, max: number): boolean => value.length <= max && PLAIN.test(value)

@@ -9,6 +9,7 @@ import { type Log, openLog } from '../host/log.js'
 import { openMetrics } from '../host/metrics.js'
 import { openSweep, type Sweep } from '../host/sweep.js'
 import { openTurn, type Turn } from '../host/turn.js'
+import { openTurnClock } from '../host/turn-clock.js'
 import { type Member, openMember } from '../member/member.js'
 import { partyOf } from '../mesh/svid.js'
 import { openRecorder } from './audit/recorder.js'
@@ -51,6 +52,8 @@ export async function startSidecars(
 /** What the identities of a process share. */
 interface Shared {
   readonly clock: Clock
+  /** Of the call path. */
+  readonly turnClock: Clock
   readonly log: Log
   readonly turn: Turn
   readonly sweep: Sweep
@@ -61,7 +64,9 @@ function openShared({ logLevel }: SidecarConfig['settings']): Shared {
   const clock = systemClock
   const write = (line: string): void => void process.stderr.write(`${line}\n`)
   const log = openLog({ clock, level: logLevel, write })
-  return { clock, log, turn: openTurn(throwAtTop), sweep: openSweep(clock) }
+  const turn = openTurn(throwAtTop)
+  const turnClock = openTurnClock(clock, turn)
+  return { clock, turnClock, log, turn, sweep: openSweep(turnClock) }
 }
 
 /** @param giveBackPorts called before the doors open, and in any case */
@@ -90,7 +95,7 @@ interface Opening extends Shared {
 
 async function open(
   config: SidecarConfig,
-  { clock, log, turn, sweep, lifecycle, giveBackPorts }: Opening,
+  { clock, turnClock, log, turn, sweep, lifecycle, giveBackPorts }: Opening,
 ): Promise<OpenedSidecar> {
   const metrics = openMetrics()
   const member = await openMember({ ...memberOptions(config), clock, log, lifecycle })
@@ -114,7 +119,7 @@ async function open(
     world,
     feed: member.feed,
     recorder,
-    clock,
+    clock: turnClock,
     turn,
     sweep,
     log,

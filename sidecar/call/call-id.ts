@@ -84,13 +84,25 @@ function write(text: Buffer, at: number, octet: number): void {
   text[at + 1] = DIGITS[octet & 0x0f] ?? 0
 }
 
+export const isCallId = (text: string): boolean => UUID_V7.test(text)
+
 /** @throws MeshError CALL_ID_INVALID */
 export function parseCallId(text: string): string {
-  if (!UUID_V7.test(text)) throw new MeshError('CALL_ID_INVALID', 'the call id is not a UUIDv7')
+  if (!isCallId(text)) throw new MeshError('CALL_ID_INVALID', 'the call id is not a UUIDv7')
   return text
 }
 
 /** When the id was made, ms since epoch, by its maker's clock. */
 export function timeOfCallId(id: string): number {
-  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
+  return hexAt(id, 0, 8) * 0x10000 + hexAt(id, 9, 4)
+}
+
+/** So many hexadecimal digits of a call id, eight at most, as a number. */
+export function hexAt(id: string, from: number, digits: number): number {
+  let value = 0
+  for (let at = from; at < from + digits; at++) {
+    const code = id.charCodeAt(at)
+    value = (value << 4) | ((code & 0x0f) + 9 * (code >> 6))
+  }
+  return value >>> 0
 }

@@ -16,6 +16,12 @@ const NOTHING = Buffer.alloc(0)
 /** Interim answers that are passed on; who does not read cannot be made to hold more of them. */
 const MAX_INTERIMS = 16
 
+/** @throws MeshError CALL_BODY_TOO_LARGE for a request that announces more than is taken */
+export function checkLength(fields: RawFields, { bodyMaxBytes }: ExchangeLimits): void {
+  if (Number(firstOf(fields, 'content-length') ?? 0) > bodyMaxBytes)
+    throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
+}
+
 type Phase = 'held' | 'request' | 'head' | 'answer' | 'stream' | 'over'
 
 /** The near side's sink. It is made when the request arrives; `forward` opens the far side later. */

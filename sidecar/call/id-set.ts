@@ -1,7 +1,7 @@
 // A set of call ids that keeps no string: of each id 64 bits, in one array, so that many thousands cost a few hundred kilobytes, no garbage
 // and one look into memory. Two ids that share those bits (by chance one in 10^14 for 100,000 others) are one to it.
 
-import { timeOfCallId } from './call-id.js'
+import { hexAt, timeOfCallId } from './call-id.js'
 
 const FIRST_SLOTS = 32
 /** In a row: more is no chance while half of the slots are free, and nobody shall make us look further. */
@@ -77,17 +77,7 @@ function mix(value: number): number {
 }
 
 /** 32 random bits and the time: some make ids that only count within a millisecond. */
-const highOf = (id: string): number => (word(id, 28, 8) ^ mix(timeOfCallId(id) | 0)) >>> 0
+const highOf = (id: string): number => (hexAt(id, 28, 8) ^ mix(timeOfCallId(id) | 0)) >>> 0
 
 /** The variant, which is never zero, and 30 random bits. */
-const lowOf = (id: string): number => ((word(id, 19, 4) << 16) | word(id, 24, 4)) >>> 0
-
-/** So many hexadecimal digits, in lower case, as a number. */
-function word(id: string, from: number, digits: number): number {
-  let value = 0
-  for (let at = from; at < from + digits; at++) {
-    const code = id.charCodeAt(at)
-    value = (value << 4) | ((code & 0x0f) + 9 * (code >> 6))
-  }
-  return value
-}
+const lowOf = (id: string): number => ((hexAt(id, 19, 4) << 16) | hexAt(id, 24, 4)) >>> 0

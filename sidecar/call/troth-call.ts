@@ -10,8 +10,10 @@ export const TROTH_CALL = 'troth-call'
 
 /** What sidecars write: the words of nearly every call. Anything else is read member by member. */
 const PLAIN_CLAIM =
-  /^v=1; id=([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}); sent=(\d{1,15})$/
+  /^v=1; id=[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}; sent=\d{1,15}$/
 const PLAIN_REPLY = 'v=1; id='
+const PLAIN_ID_END = PLAIN_REPLY.length + 36
+const PLAIN_SENT_AT = PLAIN_ID_END + '; sent='.length
 
 export interface CallClaim {
   readonly id: string
@@ -35,8 +37,9 @@ export function formatClaim({ id, sentAt }: CallClaim): string {
  * @throws MeshError CALL_ID_INVALID
  */
 export function parseClaim(fields: RawFields): CallClaim | undefined {
-  const plain = PLAIN_CLAIM.exec(onlyOf(fields, TROTH_CALL) ?? '')
-  if (plain !== null) return { id: plain[1] ?? '', sentAt: Number(plain[2]) }
+  const value = onlyOf(fields, TROTH_CALL)
+  if (value !== undefined && PLAIN_CLAIM.test(value))
+    return { id: value.slice(PLAIN_REPLY.length, PLAIN_ID_END), sentAt: Number(value.slice(PLAIN_SENT_AT)) }
   const members = parseMembers(fields)
   if (members === undefined) return undefined
   const sent = members.get('sent') ?? ''

@@ -3,11 +3,10 @@
 
 import { errorFields } from '../../host/log.js'
 import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
-import { formatOperation } from '../../mesh/operation.js'
 import type { SpiffeId } from '../../mesh/spiffe-id.js'
 import { partyOf } from '../../mesh/svid.js'
 import { checkStanding } from '../call/authorize.js'
-import { Exchange } from '../call/exchange.js'
+import { checkLength, Exchange } from '../call/exchange.js'
 import type { AnswerHead, Exchanged, ExchangeOwner } from '../call/exchange-contract.js'
 import { fieldsBesideHead, fieldsOfAnswer, fieldsToMesh } from '../call/headers.js'
 import { Account, type DecidedNow, endedWith } from '../call/outcome.js'
@@ -18,7 +17,7 @@ import type { Unread } from '../call/unread.js'
 import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
 import type { HttpStream } from '../http/stream.js'
 import { StreamError } from '../http/stream-error.js'
-import { type Recognised, recognise } from '../operation/http.js'
+import type { Recognised } from '../operation/http.js'
 import type { Parts } from '../parts.js'
 import type { PeerConnection } from './peer-connection.js'
 import type { Peers } from './peers.js'
@@ -36,19 +35,6 @@ const NOT_REACHED: ReadonlySet<MeshErrorCode> = new Set([
 export interface Destination {
   readonly callee: Callee
   readonly recognised: Recognised
-}
-
-/** Reads what the call is. @throws MeshError CALL_* */
-export function readDestination(
-  { limits }: Parts,
-  head: RequestHead,
-  callee: Callee,
-  originForm: string,
-): Destination {
-  const recognised = recognise(head, originForm)
-  if (Number(firstOf(head.fields, 'content-length') ?? 0) > limits.bodyMaxBytes)
-    throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
-  return { callee, recognised }
 }
 
 export class CallOut implements ExchangeOwner {
@@ -85,6 +71,7 @@ export class CallOut implements ExchangeOwner {
 
   start(head: RequestHead, { callee, recognised }: Destination): void {
     const parts = this.#parts
+    checkLength(head.fields, parts.limits)
     const now = parts.clock.now()
     const callId = parts.ids.next(now)
     const world = parts.world.current()
@@ -107,7 +94,7 @@ export class CallOut implements ExchangeOwner {
       caller: partyOf(parts.credentials.current().svid),
       callerKind: 'agent',
       callee: { id: this.#callee, instance: null, serial: null },
-      operation: formatOperation(recognised.operation),
+      operation: recognised.text,
       scope: null,
       decision: 'permit',
       reason: 'OK',

@@ -11,7 +11,7 @@ const BROWSER_FIELDS = ['origin', 'sec-fetch-site']
 /**
  * @param authority the host that the request names, lower case
  * @param isAbsolute it is named beside the connection: it may be a host of the mesh
- * @param port the port of the door that the request came through
+ * @param door its own names, and its port
  * @returns the host when it is another one than this door, null when it is this door
  * @throws MeshError BROWSER_REFUSED | LOCAL_HOST_INVALID
  */
@@ -19,20 +19,29 @@ export function checkLocal(
   fields: RawFields,
   authority: string,
   isAbsolute: boolean,
-  port: number,
+  { names, port }: DoorNames,
 ): string | null {
   for (const field of BROWSER_FIELDS)
     if (firstOf(fields, field) !== undefined)
       throw new MeshError('BROWSER_REFUSED', `requests with ${field} come from web pages and are refused`)
-  if (isDoor(authority, port)) return null
+  if (names.includes(authority)) return null
   if (isAbsolute) return authority
   throw new MeshError('LOCAL_HOST_INVALID', 'Host does not name this door', {
     hint: `use http://127.0.0.1:${port}`,
   })
 }
 
-const isDoor = (authority: string, port: number): boolean =>
-  authority === `127.0.0.1:${port}` || authority === `localhost:${port}` || authority === `[::1]:${port}`
+/** How a door may be called. */
+export interface DoorNames {
+  readonly port: number
+  /** `host:port`, lower case. */
+  readonly names: readonly string[]
+}
+
+export const namesOfDoor = (port: number): DoorNames => ({
+  port,
+  names: [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`],
+})
 
 /**
  * @param proven what this connection has shown before: who shows it again is not hashed again

@@ -11,13 +11,14 @@ import { isIdentityField } from '../call/headers.js'
 import { answerProblem } from '../call/problem-answer.js'
 import type { RequestHead } from '../http/message.js'
 import type { HttpStream, StreamSink } from '../http/stream.js'
+import { Recogniser } from '../operation/http.js'
 import type { Parts } from '../parts.js'
 import { type Door, openDoor } from '../transport/door.js'
 import { ServedConnection, type Service } from '../transport/serve.js'
 import { READ_BYTES } from '../transport/socket-wire.js'
-import { readAddress } from './address.js'
-import { CallOut, type Destination, readDestination } from './call.js'
-import { type CredentialCheck, checkLocal } from './guard.js'
+import { type Address, readAddress } from './address.js'
+import { CallOut, type Destination } from './call.js'
+import { type CredentialCheck, checkLocal, type DoorNames, namesOfDoor } from './guard.js'
 import type { Peers } from './peers.js'
 import { type Callee, calleeOf } from './resolve.js'
 import { refuseMeshHost, TunnelOut, type Tunnels } from './tunnel.js'
@@ -47,12 +48,13 @@ export async function openEgressDoor(options: DoorOptions): Promise<Door> {
   const serving = { turn, sweep, headMs: doors.headMs, reads, protects: isIdentityField }
   const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true })
   const door = openDoor(server, doors.maxConnections)
-  let port = options.port
+  let names = namesOfDoor(options.port)
   server.on('connection', (socket: Socket) => {
-    const service = new LocalService(options, port, socket)
+    const service = new LocalService(options, names, socket)
     door.hold(new ServedConnection(socket, 'either', service, serving))
   })
-  port = await listen(server, { host: LOOPBACK, port: options.port, flag: options.flag })
+  const port = await listen(server, { host: LOOPBACK, port: options.port, flag: options.flag })
+  names = namesOfDoor(port)
   // accepting can fail while it runs (too many open files); the door stays
   server.on('error', (error) => log.error('egress.door', errorFields(error)))
   return { ...door, port }
@@ -61,16 +63,20 @@ export async function openEgressDoor(options: DoorOptions): Promise<Door> {
 /** One connection of a local process. */
 class LocalService implements Service {
   readonly #options: DoorOptions
-  readonly #port: number
+  readonly #names: DoorNames
   readonly #socket: Socket
   /** The credential that it has shown. */
   #proven: string | null = null
-  /** Whom it called last. */
+  /** Whom it called last, and how it wrote that: most connections say the same with each request. */
   #callee: Callee | undefined
+  #host: string | null = null
+  #path = ''
+  #address: Address | undefined
+  readonly #recogniser = new Recogniser()
 
-  constructor(options: DoorOptions, port: number, socket: Socket) {
+  constructor(options: DoorOptions, names: DoorNames, socket: Socket) {
     this.#options = options
-    this.#port = port
+    this.#names = names
     this.#socket = socket
   }
 
@@ -97,15 +103,25 @@ class LocalService implements Service {
 
   /** @throws MeshError of a request that is turned away */
   #destination(head: RequestHead, isAbsolute: boolean): Destination {
-    const { parts, checkCredential, only } = this.#options
-    const host = checkLocal(head.fields, head.authority.toLowerCase(), isAbsolute, this.#port)
-    const address = readAddress(host, head.path, only)
+    const { checkCredential } = this.#options
+    const host = checkLocal(head.fields, head.authority.toLowerCase(), isAbsolute, this.#names)
+    const address = this.#read(host, head.path)
     if (checkCredential !== null)
       this.#proven = checkCredential(head.fields, address.credential, this.#proven)
-    return readDestination(parts, head, this.#known(address.callee), address.originForm)
+    const recognised = this.#recogniser.recognise(head, address.originForm)
+    return { callee: this.#known(address.callee), recognised }
   }
 
-  /** Whom the name means: most connections speak to one agent, and are not told its identity anew for each call. */
+  /** @throws MeshError NOT_A_MESH_HOST | NOT_FOUND | AGENT_NAME_INVALID */
+  #read(host: string | null, path: string): Address {
+    if (this.#address !== undefined && path === this.#path && host === this.#host) return this.#address
+    this.#address = readAddress(host, path, this.#options.only)
+    this.#host = host
+    this.#path = path
+    return this.#address
+  }
+
+  /** Whom the name means. */
   #known(name: AgentName): Callee {
     if (this.#callee?.name !== name) this.#callee = calleeOf(this.#options.parts.world.current(), name)
     return this.#callee
@@ -118,7 +134,7 @@ class LocalService implements Service {
   #outside(head: RequestHead): string {
     const { tunnels, checkCredential, only } = this.#options
     const authority = head.authority.toLowerCase()
-    checkLocal(head.fields, authority, true, this.#port)
+    checkLocal(head.fields, authority, true, this.#names)
     refuseMeshHost(authority)
     if (checkCredential !== null) this.#proven = checkCredential(head.fields, null, this.#proven)
     if (only !== null) throw new MeshError('CONNECT_REFUSED', `this port leads to ${only} only`)

@@ -13,6 +13,7 @@ import { formatReply, TROTH_CALL } from '../call/troth-call.js'
 import type { Connection } from '../connections.js'
 import type { RawFields } from '../http/message.js'
 import type { StreamSink } from '../http/stream.js'
+import { Recogniser } from '../operation/http.js'
 import type { Parts } from '../parts.js'
 import { ServedConnection, type Service } from '../transport/serve.js'
 import type { Guest, Guests } from './guests.js'
@@ -24,6 +25,7 @@ export interface Admitted {
   readonly instance: string
   /** What it shares with the other connections of the same caller. */
   readonly guest: Guest
+  readonly recogniser: Recogniser
 }
 
 const EXPECTED = { kinds: ['agent', 'operator', 'foreign'] } as const
@@ -41,7 +43,7 @@ export function admit(parts: Parts, socket: TLSSocket, guests: Guests): Admitted
     const guest = guests.enter(svid, socket)
     connection.admit(svid)
     const caller = { svid, xfcc: formatXfcc(parts.id, svid, subject) }
-    return { connection, guest, caller, instance: instanceOf(svid) }
+    return { connection, guest, caller, instance: instanceOf(svid), recogniser: new Recogniser() }
   } catch (error) {
     turnAway(parts, socket, asMeshError(error))
     return undefined

@@ -3,11 +3,10 @@
 
 import { errorFields } from '../../host/log.js'
 import { asMeshError, MeshError, type MeshErrorCode } from '../../mesh/errors.js'
-import { formatOperation } from '../../mesh/operation.js'
 import { meaningOf, type SpiffeId } from '../../mesh/spiffe-id.js'
 import { partyOf } from '../../mesh/svid.js'
 import { authorize, type CallDecision, type CallDenial } from '../call/authorize.js'
-import { Exchange } from '../call/exchange.js'
+import { checkLength, Exchange } from '../call/exchange.js'
 import type { AnswerHead, Exchanged, ExchangeOwner } from '../call/exchange-contract.js'
 import { fieldsBesideHead, fieldsOfAnswer, fieldsToApp } from '../call/headers.js'
 import { Account, type DecidedNow, endedWith } from '../call/outcome.js'
@@ -19,7 +18,7 @@ import type { Unread } from '../call/unread.js'
 import { firstOf, type RawFields, type RequestHead, type ResponseHead } from '../http/message.js'
 import type { HttpStream } from '../http/stream.js'
 import { StreamError } from '../http/stream-error.js'
-import { type Recognised, recognise } from '../operation/http.js'
+import type { Recognised } from '../operation/http.js'
 import type { Parts } from '../parts.js'
 import type { Admitted } from './admit.js'
 import type { App, AppConnection } from './app.js'
@@ -83,9 +82,8 @@ export class CallIn implements ExchangeOwner {
     const { parts, replays } = this.#inside
     const now = parts.clock.now()
     const claim = parseClaim(head.fields)
-    const recognised = recognise(head, head.path)
-    if (Number(firstOf(head.fields, 'content-length') ?? 0) > parts.limits.bodyMaxBytes)
-      throw new MeshError('CALL_BODY_TOO_LARGE', 'the request body is larger than body.max')
+    const recognised = this.#admitted.recogniser.recognise(head, head.path)
+    checkLength(head.fields, parts.limits)
     if (claim !== undefined) replays.use(this.#admitted.instance, claim.id, now)
     const callId = claim?.id ?? parts.ids.next(now)
     const account = new Account(parts.books, callId, 'ingress')
@@ -107,7 +105,7 @@ export class CallIn implements ExchangeOwner {
   }
 
   #recordOf(
-    { operation }: Recognised,
+    { text }: Recognised,
     decision: CallDecision,
     isClaimed: boolean,
     { traceparent }: Trace,
@@ -117,7 +115,7 @@ export class CallIn implements ExchangeOwner {
       caller: partyOf(this.#admitted.caller.svid),
       callerKind: isClaimed ? 'agent' : 'foreign',
       callee: partyOf(this.#inside.parts.credentials.current().svid),
-      operation: formatOperation(operation),
+      operation: text,
       scope: decision.scope,
       decision: decision.verdict,
       reason: isPermitted ? 'OK' : decision.code,

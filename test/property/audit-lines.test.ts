@@ -195,3 +195,35 @@ test('texts of thousands of peers do not add up, and parties of one serial are t
     expect(lines.decided(record)).toBe(encodeStrictly({ kind: 'decided', ...record }).bytes.toString())
   }
 })
+
+test('a decision that differs in one member from the last of its operation is told apart', () => {
+  const lines = openLineEncoder()
+  const member = fc.constantFrom(...(Object.keys(plain) as (keyof typeof plain)[]))
+  fc.assert(
+    fc.property(decided, member, (other, name) => {
+      const changed = { ...plain, [name]: other[name] }
+      for (const it of [plain, changed, plain]) {
+        const strict = outcomeOf(() => encodeStrictly({ kind: 'decided', ...it }).bytes.toString())
+        expect(outcomeOf(() => lines.decided(it))).toBe(strict)
+      }
+    }),
+  )
+})
+
+const someone: Party = { id: 'spiffe://a.example/agent/one', instance: 'i', serial: '1' }
+const plain: Omit<Decided, 'kind'> = {
+  at: 1,
+  callId: 'c',
+  direction: 'egress',
+  caller: someone,
+  callerKind: 'agent',
+  callee: { ...someone, serial: '2' },
+  operation: 'GET /',
+  scope: 's',
+  decision: 'permit',
+  reason: 'OK',
+  rule: 'policy.yaml:1',
+  grant: null,
+  policyVersion: 1,
+  traceparent: null,
+}

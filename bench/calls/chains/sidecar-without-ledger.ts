@@ -11,6 +11,7 @@ import { openLog } from '../../../host/log.js'
 import { openMetrics } from '../../../host/metrics.js'
 import { openSweep } from '../../../host/sweep.js'
 import { openTurn } from '../../../host/turn.js'
+import { openTurnClock } from '../../../host/turn-clock.js'
 import { openMember } from '../../../member/member.js'
 import { parseAgentName } from '../../../mesh/spiffe-id.js'
 import type { SidecarConfig } from '../../../sidecar/config.js'
@@ -46,6 +47,7 @@ async function main([home = '', agent = '', app = '-', ...ports]: readonly strin
   const turn = openTurn((error) => {
     throw error
   })
+  const turnClock = openTurnClock(clock, turn)
   const { feedMaxStalenessMs } = settings
   const named = { kind: 'agent', name: config.agent, instance: null } as const
   const { enrolBy } = config
@@ -67,9 +69,9 @@ async function main([home = '', agent = '', app = '-', ...ports]: readonly strin
     world,
     feed,
     recorder: openNullRecorder(turn),
-    clock,
+    clock: turnClock,
     turn,
-    sweep: openSweep(clock),
+    sweep: openSweep(turnClock),
     log,
     metrics,
     ports: { egress, ingress, admin },

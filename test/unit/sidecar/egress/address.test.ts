@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { isMeshError } from '../../../../mesh/errors.js'
 import { parseAgentName } from '../../../../mesh/spiffe-id.js'
 import { readAddress } from '../../../../sidecar/egress/address.js'
-import { checkLocal, credentialCheck } from '../../../../sidecar/egress/guard.js'
+import { checkLocal, credentialCheck, namesOfDoor } from '../../../../sidecar/egress/guard.js'
 
 const codeOf = (act: () => unknown): string => {
   try {
@@ -12,6 +12,8 @@ const codeOf = (act: () => unknown): string => {
     return isMeshError(error) ? error.code : String(error)
   }
 }
+
+const DOOR = namesOfDoor(4000)
 
 describe('readAddress', () => {
   it.each([
@@ -68,10 +70,10 @@ describe('the guard of the local door', () => {
   })
 
   it('wants its own name as Host, but not of a proxied request', () => {
-    expect(checkLocal([], '127.0.0.1:4000', false, 4000)).toBeNull()
-    expect(codeOf(() => checkLocal([], '127.0.0.1:4001', false, 4000))).toBe('LOCAL_HOST_INVALID')
-    expect(codeOf(() => checkLocal([], 'tickets.mesh', false, 4000))).toBe('LOCAL_HOST_INVALID')
-    expect(checkLocal([], 'tickets.mesh', true, 4000)).toBe('tickets.mesh')
-    expect(codeOf(() => checkLocal(['origin', 'null'], 'tickets.mesh', true, 4000))).toBe('BROWSER_REFUSED')
+    expect(checkLocal([], '127.0.0.1:4000', false, DOOR)).toBeNull()
+    expect(codeOf(() => checkLocal([], '127.0.0.1:4001', false, DOOR))).toBe('LOCAL_HOST_INVALID')
+    expect(codeOf(() => checkLocal([], 'tickets.mesh', false, DOOR))).toBe('LOCAL_HOST_INVALID')
+    expect(checkLocal([], 'tickets.mesh', true, DOOR)).toBe('tickets.mesh')
+    expect(codeOf(() => checkLocal(['origin', 'null'], 'tickets.mesh', true, DOOR))).toBe('BROWSER_REFUSED')
   })
 })
