@@ -4,15 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, it } from 'vitest'
-import {
-  type CliHome,
-  freePort,
-  jsonLines,
-  openCliHome,
-  type Running,
-  ready,
-  until,
-} from '../support/cli-home.js'
+import { type CliHome, freePort, jsonLines, openCliHome, type Running, until } from '../support/cli-home.js'
 
 interface Ca {
   readonly running: () => Running
@@ -51,9 +43,11 @@ it('a rotation survives kill -9 in every phase, and ends when the last member is
   const ca = await serve(home)
   await home.ok('agent', 'add', 'planner')
   const sidecar = async (): Promise<Running> => {
-    const admin = await freePort()
-    const running = home.start('sidecar', '--agent', 'planner', '--admin-port', String(admin))
-    await ready(`http://127.0.0.1:${admin}/readyz`)
+    // of its own each time: what one kept from its last run may be another process's by now
+    const [egress, ingress, admin] = await Promise.all([freePort(), freePort(), freePort()])
+    const ports = ['--egress-port', egress, '--ingress-port', ingress, '--admin-port', admin].map(String)
+    const running = home.start('sidecar', '--agent', 'planner', ...ports)
+    await running.says(/ready; Ctrl-C stops it/)
     return running
   }
   const first = await sidecar()
